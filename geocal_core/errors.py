@@ -1,0 +1,38 @@
+"""The errors that geocal shows to its users.
+
+Every error that a user can cause or mend is a ``GeocalError``: one line that says what is wrong, where, and what to do.
+The command line prints that line and exits with a status other than 0; anything else is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class GeocalError(Exception):
+    """Something is wrong that the user can mend.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, in one clause, naming the file, column or key.
+    fix : str, optional
+        What to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, fix: str | None = None) -> None:
+        super().__init__(what if fix is None else f"{what}; {fix}")
+        self.what = what
+        self.fix = fix
+
+
+class InputError(GeocalError):
+    """A raw file is missing, truncated, of another year, or lacks what is needed from it."""
+
+
+class ConfigError(GeocalError):
+    """A setting, a name or a key is unknown or out of its range."""
+
+
+class ArtifactError(GeocalError):
+    """An artifact is missing, damaged, or not the one that its manifest or its user claims."""

@@ -1,0 +1,252 @@
+"""The settings of every stage, and the profiles that set them all at once.
+
+Plain frozen dataclasses with JSON-able fields and their defaults, light to import, because the factory reads them to make its
+launch forms. What a stage does with its settings is said in the stage's own module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from geocal_core.errors import ConfigError
+from geocal_core.places.states import STATES
+
+ALL_STATES: tuple[str, ...] = tuple(state.code for state in STATES)
+
+
+@dataclass(frozen=True)
+class RawSettings:
+    """Where the files of one source come from.
+
+    Attributes
+    ----------
+    origin : str
+        ``demo`` (the synthetic nation writes them) or ``folder`` (files as published, in ``folder``).
+    folder : str
+        Folder that holds the published files, when ``origin`` is ``folder``.
+    states : tuple of str
+        Postal codes of the states that the demo nation consists of.
+    households : int
+        Size of the demo's sample, where the source is a survey (households or tax returns).
+    seed : int
+        Seed of the demo nation.
+    """
+
+    origin: str = "demo"
+    folder: str = ""
+    states: tuple[str, ...] = ALL_STATES
+    households: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CpsSettings:
+    """Reading of the CPS ASEC: income year of the file that is wanted."""
+
+    year: int = 2024
+
+
+@dataclass(frozen=True)
+class PufSettings:
+    """Reading of the IRS public use file: the year to which its amounts are brought."""
+
+    year: int = 2024
+
+
+@dataclass(frozen=True)
+class ExtendedCpsSettings:
+    """Quantile forests that give the doubled CPS the tax variables of the PUF."""
+
+    trees: int = 100
+    training_records: int = 20_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class StratifiedCpsSettings:
+    """Size of the stratified file, in households."""
+
+    households: int = 12_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TargetSettings:
+    """Which targets are built: their year, the states in scope and the sources to leave out.
+
+    Attributes
+    ----------
+    without : tuple of str
+        Names of tables that are known to be missing and are left out on purpose, for example ``irs_soi_district``.
+    """
+
+    year: int = 2024
+    states: tuple[str, ...] = ALL_STATES
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BlockSettings:
+    """The states whose blocks are read."""
+
+    states: tuple[str, ...] = ALL_STATES
+
+
+@dataclass(frozen=True)
+class GeographySettings:
+    """The draw of a census block for every (household, clone).
+
+    Attributes
+    ----------
+    clones : int
+        Copies of each household.
+    top_agi_share : float
+        Share of households, from the top by AGI, that is routed by the districts' AGI targets.
+    """
+
+    clones: int = 430
+    top_agi_share: float = 0.10
+    year: int = 2024
+    seed: int = 42
+
+
+@dataclass(frozen=True)
+class PackageSettings:
+    """The calibration package: year of the simulation and seed of the take-up draws."""
+
+    year: int = 2024
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Hyper-parameters of the L0 fit; None takes the value of the preset (``geocal_core.fit.presets``)."""
+
+    preset: str = "local"
+    epochs: int = 1000
+    device: str = "cpu"
+    seed: int = 0
+    lambda_l0: float | None = None
+    lambda_l2: float | None = None
+    beta: float | None = None
+    learning_rate: float | None = None
+    refit_epochs: int = 300
+
+
+@dataclass(frozen=True)
+class AreaSettings:
+    """The area files: year and seed of the take-up draws, which must be those of the package."""
+
+    year: int = 2024
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """The report of errors: how many of the worst targets it lists."""
+
+    worst: int = 50
+
+
+Settings = (
+    RawSettings
+    | CpsSettings
+    | PufSettings
+    | ExtendedCpsSettings
+    | StratifiedCpsSettings
+    | TargetSettings
+    | BlockSettings
+    | GeographySettings
+    | PackageSettings
+    | FitSettings
+    | AreaSettings
+    | ReportSettings
+)
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def as_config(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON-able values."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
+
+
+def from_config(kind: type[SettingsT], config: Mapping[str, Any]) -> SettingsT:
+    """Settings of one kind from JSON-able values; an unknown name is an error, a missing one takes its default."""
+    known = {f.name for f in fields(kind)}
+    unknown = sorted(set(config) - known)
+    if unknown:
+        raise ConfigError(f"{kind.__name__} has no setting {unknown[0]!r}", f"its settings are {sorted(known)}")
+    make: Callable[..., SettingsT] = kind
+    return make(**{key: tuple(value) if isinstance(value, list) else value for key, value in config.items()})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Settings for the whole graph.
+
+    Attributes
+    ----------
+    name : str
+    states : tuple of str
+        States in scope.
+    stages : mapping of str to settings
+        Stage name to its settings.
+    """
+
+    name: str
+    states: tuple[str, ...]
+    stages: dict[str, Settings] = field(default_factory=dict)
+
+    def with_folder(self, folder: str) -> Profile:
+        """The same profile with the targets' sources read from a folder of published files.
+
+        The IRS district file is left out, because a folder of real state figures beside a synthetic district file
+        would contradict itself.
+        """
+        published = RawSettings(origin="folder", folder=folder, states=self.states)
+        stages: dict[str, Settings] = {
+            **self.stages,
+            **dict.fromkeys(("raw_census_acs", "raw_usda_snap", "raw_irs_soi"), published),
+            "target_db": TargetSettings(states=self.states, without=("irs_soi_district",)),
+        }
+        return replace(self, stages=stages)
+
+
+def profile(name: str) -> Profile:
+    """The settings of a named profile: ``tiny`` (three states), ``demo`` (the nation, small) or ``full``."""
+    if name == "tiny":
+        return _profile(name, ("DE", "NY", "WY"), asec=240, puf=600, stratified=160, clones=80, epochs=400)
+    if name == "demo":
+        return _profile(name, ALL_STATES, asec=2_400, puf=4_000, stratified=1_500, clones=60, epochs=1_000)
+    if name == "full":
+        return _profile(name, ALL_STATES, asec=60_000, puf=60_000, stratified=12_000, clones=430, epochs=1_000)
+    raise ConfigError(f"there is no profile {name!r}", "the profiles are tiny, demo and full")
+
+
+def _profile(name: str, states: tuple[str, ...], *, asec: int, puf: int, stratified: int, clones: int, epochs: int) -> Profile:
+    raw = RawSettings(states=states)
+    stages: dict[str, Settings] = {
+        "raw_census_asec": replace(raw, households=asec),
+        "raw_irs_puf": replace(raw, households=puf),
+        "raw_census_acs": raw,
+        "raw_usda_snap": raw,
+        "raw_irs_soi": raw,
+        "raw_census_blocks": raw,
+        "cps": CpsSettings(),
+        "puf": PufSettings(),
+        "extended_cps": ExtendedCpsSettings(),
+        "stratified_cps": StratifiedCpsSettings(households=stratified),
+        "target_db": TargetSettings(states=states),
+        "blocks": BlockSettings(states=states),
+        "geography": GeographySettings(clones=clones),
+        "calibration_package": PackageSettings(),
+        "weights": FitSettings(preset="local", epochs=epochs),
+        "national_weights": FitSettings(preset="national", epochs=epochs),
+        "area_h5": AreaSettings(),
+        "report": ReportSettings(),
+    }
+    return Profile(name, states, stages)

@@ -1,0 +1,372 @@
+"""The stages: what each reads, writes and runs, and how one of them is run.
+
+This registry is the one place that knows the graph; the command line runs stages from it and the factory makes its assets of
+it. It imports no science: a stage's function is named by text and imported when it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from geocal_core import settings as s
+from geocal_core.errors import ConfigError
+from geocal_core.progress import Reporter, Value
+from geocal_core.store import Manifest, Store, atomic, digest_bytes, digest_path, fingerprint, remove, size_of
+
+_PACKAGE = Path(__file__).parent
+_FLOOR_0 = ("population", "places", "seeds.py", "errors.py", "store.py")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the graph.
+
+    Attributes
+    ----------
+    name : str
+        Name of the stage and of its asset.
+    output : str
+        Path of its artifact below the store's root; for a partitioned stage, the folder of all of them.
+    inputs : tuple of str
+        Names of the stages whose artifacts it reads.
+    settings : type
+        Kind of its settings.
+    run : str
+        ``module:function``; the function takes a ``StageContext`` and returns the numbers to report.
+    group : str
+        Group of the asset: sources, microdata, targets, places, calibration, areas or report.
+    description : str
+        What the artifact is, for people.
+    kinds : tuple of str
+        Up to three technologies, for the catalogue.
+    modules : tuple of str
+        Files and folders of this package whose content decides the artifact (floor 0 is always counted).
+    engine : bool
+        Whether policyengine-us takes part.
+    partitioned : bool
+        Whether there is an artifact for each area; such a stage commits its artifacts itself.
+    """
+
+    name: str
+    output: str
+    inputs: tuple[str, ...]
+    settings: type
+    run: str
+    group: str
+    description: str
+    kinds: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    engine: bool = False
+    partitioned: bool = False
+
+
+@dataclass
+class StageContext:
+    """What a stage's function is given.
+
+    Attributes
+    ----------
+    inputs : mapping of str to Path
+        Input stage to its verified artifact.
+    input_digests : mapping of str to str
+        Input stage to the digest of that artifact.
+    output : Path
+        Temporary path to write the artifact (a file or a folder) to. A partitioned stage has no use for it.
+    scratch : Path
+        A folder for this very piece of work, which survives a killed run and is removed on success.
+    settings : object
+        The stage's settings.
+    reporter : Reporter
+    store : Store
+    fingerprint : str
+        sha256 of all that decides the content of the output.
+    areas : tuple of str
+        Keys of the wanted areas, for a partitioned stage.
+    """
+
+    inputs: Mapping[str, Path]
+    input_digests: Mapping[str, str]
+    output: Path
+    scratch: Path
+    settings: Any
+    reporter: Reporter
+    store: Store
+    fingerprint: str
+    areas: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a run of a stage amounts to: digest of the artifact, whether it was reused, and numbers to report."""
+
+    digest: str
+    reused: bool
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+
+
+def _raw(name: str, agency: str, description: str, kinds: tuple[str, ...]) -> Stage:
+    return Stage(
+        name=name,
+        output=f"raw/{agency}",
+        inputs=(),
+        settings=s.RawSettings,
+        run="geocal_core.surveys.sources:collect",
+        group="sources",
+        description=description,
+        kinds=kinds,
+        modules=("demo", "surveys/sources.py"),
+    )
+
+
+_STAGES = (
+    _raw("raw_census_asec", "census_asec", "CPS ASEC zip as the Census Bureau publishes it.", ("csv",)),
+    _raw("raw_irs_puf", "irs_puf", "IRS public use file of tax returns with its demographic supplement.", ("csv",)),
+    _raw("raw_census_acs", "census_acs", "ACS 1-year subject tables S0101 and S2201.", ("json",)),
+    _raw("raw_usda_snap", "usda_snap", "USDA FNS workbooks of SNAP by state and month.", ("excel",)),
+    _raw("raw_irs_soi", "irs_soi", "IRS SOI historic tables by state and by congressional district.", ("csv",)),
+    _raw("raw_census_blocks", "census_blocks", "Block to district file and PL 94-171 populations of 2020.", ("csv",)),
+    Stage(
+        "cps",
+        "microdata/cps_2024.h5",
+        ("raw_census_asec",),
+        s.CpsSettings,
+        "geocal_core.surveys.cps:build",
+        "microdata",
+        "The CPS ASEC with the engine's entities and incomes.",
+        ("h5",),
+        ("surveys",),
+    ),
+    Stage(
+        "puf",
+        "microdata/puf_2024.h5",
+        ("raw_irs_puf",),
+        s.PufSettings,
+        "geocal_core.surveys.puf:build",
+        "microdata",
+        "Tax returns of the public use file as persons and tax units.",
+        ("h5",),
+        ("surveys",),
+    ),
+    Stage(
+        "extended_cps",
+        "microdata/extended_cps_2024.h5",
+        ("cps", "puf"),
+        s.ExtendedCpsSettings,
+        "geocal_core.impute.extended:build",
+        "microdata",
+        "The CPS beside a copy of it that carries incomes imputed from the PUF.",
+        ("h5", "scikitlearn"),
+        ("impute",),
+    ),
+    Stage(
+        "stratified_cps",
+        "microdata/stratified_extended_cps_2024.h5",
+        ("extended_cps",),
+        s.StratifiedCpsSettings,
+        "geocal_core.impute.stratify:build",
+        "microdata",
+        "A stratified sample of the extended CPS, dense at high incomes, weighted to the population.",
+        ("h5", "policyengine"),
+        ("impute", "engine"),
+        engine=True,
+    ),
+    Stage(
+        "target_db",
+        "targets/policy_data.db",
+        ("raw_census_acs", "raw_usda_snap", "raw_irs_soi"),
+        s.TargetSettings,
+        "geocal_core.targets.build:build",
+        "targets",
+        "Published totals with their strata and constraints.",
+        ("sqlite",),
+        ("targets",),
+    ),
+    Stage(
+        "blocks",
+        "places/blocks.parquet",
+        ("raw_census_blocks",),
+        s.BlockSettings,
+        "geocal_core.places.blocks:build",
+        "places",
+        "Populated census blocks with their district and 2020 population.",
+        ("parquet",),
+    ),
+    Stage(
+        "geography",
+        "calibration/geography_assignment.npz",
+        ("stratified_cps", "blocks", "target_db"),
+        s.GeographySettings,
+        "geocal_core.places.assignment:build",
+        "places",
+        "A census block for every (household, clone).",
+        ("numpy",),
+        ("targets",),
+    ),
+    Stage(
+        "calibration_package",
+        "calibration/package",
+        ("stratified_cps", "target_db", "geography"),
+        s.PackageSettings,
+        "geocal_core.matrix.builder:build",
+        "calibration",
+        "The calibration matrix, its targets and starting weights, memory-mapped.",
+        ("numpy", "policyengine"),
+        ("matrix", "engine", "targets"),
+        engine=True,
+    ),
+    Stage(
+        "weights",
+        "calibration/local",
+        ("calibration_package",),
+        s.FitSettings,
+        "geocal_core.fit.stage:build",
+        "calibration",
+        "Household weights of the local fit, with diagnostics and the checkpoint.",
+        ("torch", "numpy"),
+        ("fit", "matrix/package.py"),
+    ),
+    Stage(
+        "national_weights",
+        "calibration/national",
+        ("calibration_package",),
+        s.FitSettings,
+        "geocal_core.fit.stage:build",
+        "calibration",
+        "Household weights of the national fit, sparser.",
+        ("torch", "numpy"),
+        ("fit", "matrix/package.py"),
+    ),
+    Stage(
+        "area_h5",
+        "areas/119",
+        ("stratified_cps", "geography", "weights"),
+        s.AreaSettings,
+        "geocal_core.areas.stage:build",
+        "areas",
+        "A dataset for each area, loadable by policyengine-us.",
+        ("h5", "policyengine"),
+        ("areas", "engine"),
+        engine=True,
+        partitioned=True,
+    ),
+    Stage(
+        "report",
+        "report",
+        ("calibration_package", "weights"),
+        s.ReportSettings,
+        "geocal_core.report.stage:build",
+        "report",
+        "How far the calibrated totals are from their targets.",
+        ("html",),
+        ("report", "fit/diagnostics.py"),
+    ),
+)
+
+STAGES: Mapping[str, Stage] = {stage.name: stage for stage in _STAGES}
+
+
+def stage_named(name: str) -> Stage:
+    """The stage of a name; an unknown name is an error that lists the known ones."""
+    if name not in STAGES:
+        raise ConfigError(f"there is no stage {name!r}", f"the stages are {', '.join(STAGES)}")
+    return STAGES[name]
+
+
+@cache
+def code_version(name: str) -> str:
+    """Digest of the source of the modules that decide a stage's artifact."""
+    stage = stage_named(name)
+    files: list[Path] = []
+    for part in (*_FLOOR_0, *stage.modules):
+        path = _PACKAGE / part
+        inside = path.rglob("*") if path.is_dir() else [path]
+        files += [p for p in inside if p.is_file() and "__pycache__" not in p.parts]
+    lines = [f"{p.relative_to(_PACKAGE).as_posix()} {digest_path(p)}" for p in sorted(set(files))]
+    return digest_bytes("\n".join(lines).encode())[:16]
+
+
+def engine_version(stage: Stage) -> str:
+    """Exact versions of the engine where it takes part in a stage, else the empty text."""
+    if not stage.engine:
+        return ""
+    names = ("policyengine-us", "policyengine-core", "spm-calculator")
+    try:
+        return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in names)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ConfigError(f"stage {stage.name} needs the package {error.name}", "pip install 'geocal[simulate]'") from error
+
+
+def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas: tuple[str, ...] = ()) -> StageResult:
+    """Run a stage, or find that its artifact is current.
+
+    The artifact is current when its content is what its manifest claims and its fingerprint (stage, settings, code, engine,
+    digests of the inputs) is the wanted one.
+
+    Raises
+    ------
+    GeocalError
+        If an input is missing or damaged, or the stage refuses it.
+    """
+    stage = stage_named(name)
+    started = time.monotonic()
+    verified = {source: store.verified(STAGES[source].output) for source in stage.inputs}
+    digests = {source: digest for source, (_, digest) in verified.items()}
+    config = s.as_config(settings)
+    engine = engine_version(stage)
+    wanted = fingerprint({"stage": name, "config": config, "code": code_version(name), "engine": engine, "inputs": digests})
+    context = StageContext(
+        inputs={source: path for source, (path, _) in verified.items()},
+        input_digests=digests,
+        output=store.path(stage.output),
+        scratch=store.root / "scratch" / f"{name}-{wanted[:16]}",
+        settings=settings,
+        reporter=reporter,
+        store=store,
+        fingerprint=wanted,
+        areas=areas,
+    )
+    if stage.partitioned:
+        metadata = dict(_function(stage)(context))
+        return StageResult(str(metadata.pop("digest")), bool(metadata.pop("reused")), metadata | _cost(started))
+    if store.is_current(stage.output, wanted):
+        manifest = store.manifest(stage.output)
+        assert manifest is not None
+        return StageResult(manifest.digest, True, dict(manifest.metadata) | _cost(started))
+    with atomic(store.path(stage.output)) as temporary:
+        context.output = temporary
+        metadata = dict(_function(stage)(context))
+    path = store.path(stage.output)
+    manifest = Manifest(
+        artifact=stage.output,
+        digest=digest_path(path),
+        fingerprint=wanted,
+        inputs=digests,
+        code_version=code_version(name),
+        engine_version=engine,
+        config=config,
+        metadata=metadata | {"bytes": size_of(path)},
+    )
+    store.commit(manifest)
+    remove(context.scratch)
+    return StageResult(manifest.digest, False, dict(manifest.metadata) | _cost(started))
+
+
+def _function(stage: Stage) -> Any:
+    module, _, function = stage.run.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _cost(started: float) -> dict[str, Value]:
+    """Seconds and peak memory of this process (not part of the manifest: they would differ from run to run)."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return {"seconds": round(time.monotonic() - started, 2), "peak_mb": round(max(peak, children) / 1024, 1)}
