@@ -65,6 +65,13 @@ class ExtendedCpsSettings:
 
 
 @dataclass(frozen=True)
+class HouseholdAgiSettings:
+    """The year for which household incomes are simulated."""
+
+    year: int = 2024
+
+
+@dataclass(frozen=True)
 class StratifiedCpsSettings:
     """Size of the stratified file, in households."""
 
@@ -155,6 +162,7 @@ Settings = (
     | CpsSettings
     | PufSettings
     | ExtendedCpsSettings
+    | HouseholdAgiSettings
     | StratifiedCpsSettings
     | TargetSettings
     | BlockSettings
@@ -239,6 +247,7 @@ def _profile(name: str, states: tuple[str, ...], *, asec: int, puf: int, stratif
         "cps": CpsSettings(),
         "puf": PufSettings(),
         "extended_cps": ExtendedCpsSettings(),
+        "household_agi": HouseholdAgiSettings(),
         "stratified_cps": StratifiedCpsSettings(households=stratified),
         "target_db": TargetSettings(states=states),
         "blocks": BlockSettings(states=states),

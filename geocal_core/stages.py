@@ -52,6 +52,8 @@ class Stage:
         Whether policyengine-us takes part.
     partitioned : bool
         Whether there is an artifact for each area; such a stage commits its artifacts itself.
+    checks : tuple of str
+        Names of the checks that it reports; each blocks what lies downstream.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Stage:
     modules: tuple[str, ...] = ()
     engine: bool = False
     partitioned: bool = False
+    checks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -73,6 +76,8 @@ class StageContext:
 
     Attributes
     ----------
+    name : str
+        Name of the stage.
     inputs : mapping of str to Path
         Input stage to its verified artifact.
     input_digests : mapping of str to str
@@ -91,6 +96,7 @@ class StageContext:
         Keys of the wanted areas, for a partitioned stage.
     """
 
+    name: str
     inputs: Mapping[str, Path]
     input_digests: Mapping[str, str]
     output: Path
@@ -111,161 +117,169 @@ class StageResult:
     metadata: Mapping[str, Value] = field(default_factory=dict)
 
 
-def _raw(name: str, agency: str, description: str, kinds: tuple[str, ...]) -> Stage:
+def _raw(source: str, description: str, kind: str) -> Stage:
     return Stage(
-        name=name,
-        output=f"raw/{agency}",
+        name=f"raw_{source}",
+        output=f"raw/{source}",
         inputs=(),
         settings=s.RawSettings,
         run="geocal_core.surveys.sources:collect",
         group="sources",
         description=description,
-        kinds=kinds,
+        kinds=(kind,),
         modules=("demo", "surveys/sources.py"),
     )
 
 
+def _fit(name: str, output: str, description: str) -> Stage:
+    return Stage(
+        name=name,
+        output=output,
+        inputs=("calibration_package",),
+        settings=s.FitSettings,
+        run="geocal_core.fit.stage:build",
+        group="calibration",
+        description=description,
+        kinds=("torch", "numpy"),
+        modules=("fit", "matrix/package.py"),
+        checks=("weights_valid", "fit_improved"),
+    )
+
+
 _STAGES = (
-    _raw("raw_census_asec", "census_asec", "CPS ASEC zip as the Census Bureau publishes it.", ("csv",)),
-    _raw("raw_irs_puf", "irs_puf", "IRS public use file of tax returns with its demographic supplement.", ("csv",)),
-    _raw("raw_census_acs", "census_acs", "ACS 1-year subject tables S0101 and S2201.", ("json",)),
-    _raw("raw_usda_snap", "usda_snap", "USDA FNS workbooks of SNAP by state and month.", ("excel",)),
-    _raw("raw_irs_soi", "irs_soi", "IRS SOI historic tables by state and by congressional district.", ("csv",)),
-    _raw("raw_census_blocks", "census_blocks", "Block to district file and PL 94-171 populations of 2020.", ("csv",)),
+    _raw("census_asec", "CPS ASEC zip as the Census Bureau publishes it.", "csv"),
+    _raw("irs_puf", "IRS public use file of tax returns with its demographic supplement.", "csv"),
+    _raw("census_acs", "ACS 1-year subject tables S0101 (age) and S2201 (SNAP).", "json"),
+    _raw("usda_snap", "USDA FNS workbooks of SNAP by state and month.", "excel"),
+    _raw("irs_soi", "IRS SOI historic tables by state and by congressional district.", "csv"),
+    _raw("census_blocks", "Block to district file of the 119th Congress and PL 94-171 populations of 2020.", "csv"),
     Stage(
-        "cps",
-        "microdata/cps_2024.h5",
-        ("raw_census_asec",),
-        s.CpsSettings,
-        "geocal_core.surveys.cps:build",
-        "microdata",
-        "The CPS ASEC with the engine's entities and incomes.",
-        ("h5",),
-        ("surveys",),
+        name="cps",
+        output="microdata/cps_2024.h5",
+        inputs=("raw_census_asec",),
+        settings=s.CpsSettings,
+        run="geocal_core.surveys.cps:build",
+        group="microdata",
+        description="The CPS ASEC with the engine's entities and incomes.",
+        kinds=("h5",),
+        modules=("surveys",),
     ),
     Stage(
-        "puf",
-        "microdata/puf_2024.h5",
-        ("raw_irs_puf",),
-        s.PufSettings,
-        "geocal_core.surveys.puf:build",
-        "microdata",
-        "Tax returns of the public use file as persons and tax units.",
-        ("h5",),
-        ("surveys",),
+        name="puf",
+        output="microdata/puf_2024.h5",
+        inputs=("raw_irs_puf",),
+        settings=s.PufSettings,
+        run="geocal_core.surveys.puf:build",
+        group="microdata",
+        description="Tax returns of the public use file as persons and tax units.",
+        kinds=("h5",),
+        modules=("surveys",),
     ),
     Stage(
-        "extended_cps",
-        "microdata/extended_cps_2024.h5",
-        ("cps", "puf"),
-        s.ExtendedCpsSettings,
-        "geocal_core.impute.extended:build",
-        "microdata",
-        "The CPS beside a copy of it that carries incomes imputed from the PUF.",
-        ("h5", "scikitlearn"),
-        ("impute",),
+        name="extended_cps",
+        output="microdata/extended_cps_2024.h5",
+        inputs=("cps", "puf"),
+        settings=s.ExtendedCpsSettings,
+        run="geocal_core.impute.extended:build",
+        group="microdata",
+        description="The CPS beside a copy of it that carries incomes imputed from the PUF.",
+        kinds=("h5", "scikitlearn"),
+        modules=("impute",),
     ),
     Stage(
-        "stratified_cps",
-        "microdata/stratified_extended_cps_2024.h5",
-        ("extended_cps",),
-        s.StratifiedCpsSettings,
-        "geocal_core.impute.stratify:build",
-        "microdata",
-        "A stratified sample of the extended CPS, dense at high incomes, weighted to the population.",
-        ("h5", "policyengine"),
-        ("impute", "engine"),
+        name="household_agi",
+        output="microdata/household_agi_2024.parquet",
+        inputs=("extended_cps",),
+        settings=s.HouseholdAgiSettings,
+        run="geocal_core.engine.household_agi:build",
+        group="microdata",
+        description="Adjusted gross income of every household of the extended CPS, by which it is stratified and routed.",
+        kinds=("parquet", "policyengine"),
+        modules=("engine",),
         engine=True,
     ),
     Stage(
-        "target_db",
-        "targets/policy_data.db",
-        ("raw_census_acs", "raw_usda_snap", "raw_irs_soi"),
-        s.TargetSettings,
-        "geocal_core.targets.build:build",
-        "targets",
-        "Published totals with their strata and constraints.",
-        ("sqlite",),
-        ("targets",),
+        name="stratified_cps",
+        output="microdata/stratified_extended_cps_2024.h5",
+        inputs=("extended_cps", "household_agi"),
+        settings=s.StratifiedCpsSettings,
+        run="geocal_core.impute.stratify:build",
+        group="microdata",
+        description="A stratified sample of the extended CPS, dense at high incomes, weighted to the population.",
+        kinds=("h5",),
+        modules=("impute",),
     ),
     Stage(
-        "blocks",
-        "places/blocks.parquet",
-        ("raw_census_blocks",),
-        s.BlockSettings,
-        "geocal_core.places.blocks:build",
-        "places",
-        "Populated census blocks with their district and 2020 population.",
-        ("parquet",),
+        name="target_db",
+        output="targets/policy_data.db",
+        inputs=("raw_census_acs", "raw_usda_snap", "raw_irs_soi"),
+        settings=s.TargetSettings,
+        run="geocal_core.targets.build:build",
+        group="targets",
+        description="Published totals with their strata and constraints.",
+        kinds=("sqlite",),
+        modules=("targets",),
+        checks=("targets_complete",),
     ),
     Stage(
-        "geography",
-        "calibration/geography_assignment.npz",
-        ("stratified_cps", "blocks", "target_db"),
-        s.GeographySettings,
-        "geocal_core.places.assignment:build",
-        "places",
-        "A census block for every (household, clone).",
-        ("numpy",),
-        ("targets",),
+        name="blocks",
+        output="places/blocks.parquet",
+        inputs=("raw_census_blocks",),
+        settings=s.BlockSettings,
+        run="geocal_core.places.blocks:build",
+        group="places",
+        description="Populated census blocks with their district and 2020 population.",
+        kinds=("parquet",),
     ),
     Stage(
-        "calibration_package",
-        "calibration/package",
-        ("stratified_cps", "target_db", "geography"),
-        s.PackageSettings,
-        "geocal_core.matrix.builder:build",
-        "calibration",
-        "The calibration matrix, its targets and starting weights, memory-mapped.",
-        ("numpy", "policyengine"),
-        ("matrix", "engine", "targets"),
+        name="geography",
+        output="calibration/geography_assignment.npz",
+        inputs=("stratified_cps", "household_agi", "blocks", "target_db"),
+        settings=s.GeographySettings,
+        run="geocal_core.places.assignment:build",
+        group="places",
+        description="A census block for every (household, clone).",
+        kinds=("numpy",),
+    ),
+    Stage(
+        name="calibration_package",
+        output="calibration/package",
+        inputs=("stratified_cps", "target_db", "geography"),
+        settings=s.PackageSettings,
+        run="geocal_core.matrix.builder:build",
+        group="calibration",
+        description="The calibration matrix, its targets and starting weights, memory-mapped.",
+        kinds=("numpy", "policyengine"),
+        modules=("matrix", "engine", "targets"),
         engine=True,
+        checks=("package_valid", "package_supported"),
     ),
+    _fit("weights", "calibration/local", "Household weights of the local fit, with diagnostics and the checkpoint."),
+    _fit("national_weights", "calibration/national", "Household weights of the national fit, which keeps fewer records."),
     Stage(
-        "weights",
-        "calibration/local",
-        ("calibration_package",),
-        s.FitSettings,
-        "geocal_core.fit.stage:build",
-        "calibration",
-        "Household weights of the local fit, with diagnostics and the checkpoint.",
-        ("torch", "numpy"),
-        ("fit", "matrix/package.py"),
-    ),
-    Stage(
-        "national_weights",
-        "calibration/national",
-        ("calibration_package",),
-        s.FitSettings,
-        "geocal_core.fit.stage:build",
-        "calibration",
-        "Household weights of the national fit, sparser.",
-        ("torch", "numpy"),
-        ("fit", "matrix/package.py"),
-    ),
-    Stage(
-        "area_h5",
-        "areas/119",
-        ("stratified_cps", "geography", "weights"),
-        s.AreaSettings,
-        "geocal_core.areas.stage:build",
-        "areas",
-        "A dataset for each area, loadable by policyengine-us.",
-        ("h5", "policyengine"),
-        ("areas", "engine"),
+        name="area_h5",
+        output="areas/119",
+        inputs=("stratified_cps", "geography", "weights"),
+        settings=s.AreaSettings,
+        run="geocal_core.areas.stage:build",
+        group="areas",
+        description="A dataset for each area, loadable by policyengine-us.",
+        kinds=("h5", "policyengine"),
+        modules=("areas", "engine"),
         engine=True,
         partitioned=True,
+        checks=("areas_valid",),
     ),
     Stage(
-        "report",
-        "report",
-        ("calibration_package", "weights"),
-        s.ReportSettings,
-        "geocal_core.report.stage:build",
-        "report",
-        "How far the calibrated totals are from their targets.",
-        ("html",),
-        ("report", "fit/diagnostics.py"),
+        name="report",
+        output="report",
+        inputs=("calibration_package", "weights"),
+        settings=s.ReportSettings,
+        run="geocal_core.report.stage:build",
+        group="report",
+        description="How far the calibrated totals are from their targets.",
+        kinds=("html",),
+        modules=("report", "fit", "matrix/package.py"),
     ),
 )
 
@@ -322,6 +336,7 @@ def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas:
     engine = engine_version(stage)
     wanted = fingerprint({"stage": name, "config": config, "code": code_version(name), "engine": engine, "inputs": digests})
     context = StageContext(
+        name=name,
         inputs={source: path for source, (path, _) in verified.items()},
         input_digests=digests,
         output=store.path(stage.output),

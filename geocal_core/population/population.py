@@ -195,7 +195,7 @@ def _positions(ids: NDArray[np.int64], wanted: NDArray[np.int64], group: str) ->
     inside = found < len(ids)
     if not inside.all() or (ids[order[found]] != wanted).any():
         raise ArtifactError(f"a person belongs to a {group} that is not in the {group} table")
-    positions: Positions = order[found].astype(np.int64)
+    positions: Positions = np.take(order, found)
     return positions
 
 
