@@ -1,0 +1,220 @@
+"""The ``geocal`` command.
+
+Thin: it reads arguments, calls one function of the science or starts the factory, and prints. A ``GeocalError`` becomes one
+line on standard error and exit status 2; anything else is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from geocal_core import __version__
+from geocal_core.errors import ArtifactError, ConfigError, GeocalError
+from geocal_core.progress import Pipes, Reporter, Terminal
+from geocal_core.settings import FitSettings, TargetSettings, from_config, profile
+from geocal_core.stages import STAGES, StageResult, run_stage, stage_named
+from geocal_core.store import Store, atomic
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except GeocalError as error:
+        print(f"geocal: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"geocal: error: {error.strerror}{where}; free space or mend the path, then run again", file=sys.stderr)
+        return GeocalError.exit_code
+    except KeyboardInterrupt:
+        print("geocal: interrupted; run the same command again to carry on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="geocal", description="Calibrated microsimulation datasets for the United States.")
+    parser.add_argument("--version", action="version", version=f"geocal {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="materialise the whole graph on the demo nation, or make its figures again")
+    demo.add_argument("action", nargs="?", choices=("run", "build"), default="run")
+    demo.add_argument("--profile", default="demo", help="tiny (three states), demo (the nation, small) or full")
+    demo.add_argument("--root", type=Path, default=Path("artifacts/demo"), help="where the artifacts go")
+    demo.add_argument("--targets-from", type=Path, help="folder of published agency files to take the targets from")
+    demo.add_argument("--output", type=Path, help="with build: folder for the demo nation's figures")
+    demo.set_defaults(run=_demo)
+
+    stage = commands.add_parser("stage", help="run one stage of the graph")
+    stage.add_argument("name", metavar="NAME", help=", ".join(STAGES))
+    stage.add_argument("--config", required=True, help='JSON file or inline JSON: {"root": …, "settings": {…}, "areas": […]}')
+    stage.set_defaults(run=_stage)
+
+    targets = commands.add_parser("targets", help="the target database")
+    actions = targets.add_subparsers(required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="build it from published agency files")
+    build.add_argument("--raw", type=Path, required=True, help="folder with the published files, at any depth")
+    build.add_argument("--output", type=Path, default=Path("policy_data.db"))
+    build.add_argument("--year", type=int, default=2024)
+    build.add_argument("--without", nargs="*", default=["irs_soi_district"], metavar="TABLE", help="tables to leave out")
+    build.set_defaults(run=_targets_build)
+
+    fit = commands.add_parser("fit", help="fit weights to a saved calibration package")
+    fit.add_argument("package", type=Path)
+    fit.add_argument("--output", type=Path, required=True, help="folder for weights, diagnostics and checkpoint")
+    fit.add_argument("--preset", default="local", help="local (lambda 1e-8) or national (1e-4)")
+    fit.add_argument("--epochs", type=int, default=1000)
+    fit.add_argument("--device", default="cpu")
+    fit.add_argument("--seed", type=int, default=0)
+    fit.add_argument("--lambda-l0", type=float)
+    fit.add_argument("--lambda-l2", type=float)
+    fit.add_argument("--beta", type=float)
+    fit.add_argument("--learning-rate", type=float)
+    fit.set_defaults(run=_fit)
+
+    areas = commands.add_parser("areas", help="the catalogue of areas and their files")
+    actions = areas.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="keys and names of the 488 areas")
+    listing.set_defaults(run=_areas_list)
+    validate = actions.add_parser("validate", help="simulate area files and compare with the calibrated totals")
+    validate.add_argument("areas", nargs="+", metavar="AREA", help="keys, or CA* for a state and its districts")
+    validate.add_argument("--root", type=Path, default=Path("artifacts/demo"))
+    validate.set_defaults(run=_areas_validate)
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    if arguments.action == "build":
+        from geocal_core.demo.truth import build
+
+        if arguments.output is None:
+            raise ConfigError("demo build needs a folder to write to", "give --output FOLDER")
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        build(arguments.output, Terminal())
+        return 0
+    profile(arguments.profile)
+    command = [sys.executable, "-m", "geocal_dagster.demo", "--profile", arguments.profile, "--root", str(arguments.root)]
+    if arguments.targets_from is not None:
+        if not arguments.targets_from.is_dir():
+            raise ConfigError(f"{arguments.targets_from} is not a folder", "give the folder of published agency files")
+        command += ["--targets-from", str(arguments.targets_from)]
+    return subprocess.run(command, check=False).returncode
+
+
+def _stage(arguments: argparse.Namespace) -> int:
+    stage = stage_named(arguments.name)
+    config = _config(arguments.config)
+    settings = from_config(stage.settings, config.get("settings", {}))
+    with _reporter() as (reporter, finish):
+        result = run_stage(stage.name, settings, Store(config["root"]), reporter, tuple(config.get("areas", ())))
+        finish(result)
+    return 0
+
+
+def _config(text: str) -> dict[str, Any]:
+    """The stage's configuration, from inline JSON or from a file."""
+    try:
+        config = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"the configuration {text} does not exist", "give a JSON file or inline JSON") from error
+    except ValueError as error:
+        raise ConfigError(f"the configuration {text[:80]!r} is not JSON ({error})") from error
+    if not isinstance(config, dict) or not isinstance(config.get("root"), str):
+        raise ConfigError("the configuration names no root", 'give {"root": "FOLDER", "settings": {…}}')
+    unknown = sorted(set(config) - {"root", "settings", "areas"})
+    if unknown:
+        raise ConfigError(f"the configuration has no entry {unknown[0]!r}", "its entries are root, settings and areas")
+    return config
+
+
+@contextmanager
+def _reporter() -> Iterator[tuple[Reporter, Any]]:
+    """A reporter to the factory when it launched this process, else to the terminal."""
+    if "DAGSTER_PIPES_CONTEXT" in os.environ:
+        from dagster_pipes import open_dagster_pipes
+
+        with open_dagster_pipes() as pipes:
+
+            def send(result: StageResult) -> None:
+                body = {"digest": result.digest, "reused": result.reused, "metadata": dict(result.metadata)}
+                pipes.report_custom_message({"result": body})
+
+            yield Pipes(pipes), send
+    else:
+        terminal = Terminal()
+
+        def say(result: StageResult) -> None:
+            facts = ", ".join(f"{key} {value}" for key, value in result.metadata.items())
+            terminal.progress(f"{'reused' if result.reused else 'made'} {result.digest[:12]}: {facts}")
+
+        yield terminal, say
+
+
+def _targets_build(arguments: argparse.Namespace) -> int:
+    from geocal_core.targets.build import build_database
+
+    if not arguments.raw.is_dir():
+        raise ConfigError(f"{arguments.raw} is not a folder", "give the folder of published agency files")
+    settings = TargetSettings(year=arguments.year, without=tuple(arguments.without))
+    with atomic(arguments.output) as temporary:
+        counts = build_database(arguments.raw, temporary, settings, Terminal())
+    for name, value in counts.items():
+        print(f"{name:40s} {value:>22,}" if isinstance(value, int) else f"{name:40s} {value:>22}")
+    print(f"written to {arguments.output}")
+    return 0
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    from geocal_core.fit.stage import fit_package
+
+    settings = FitSettings(
+        preset=arguments.preset,
+        epochs=arguments.epochs,
+        device=arguments.device,
+        seed=arguments.seed,
+        lambda_l0=arguments.lambda_l0,
+        lambda_l2=arguments.lambda_l2,
+        beta=arguments.beta,
+        learning_rate=arguments.learning_rate,
+    )
+    if not arguments.package.is_dir():
+        raise ArtifactError(f"{arguments.package} is not a calibration package", "give the folder that holds manifest.json")
+    scratch = arguments.output.with_name(f".{arguments.output.name}.scratch")
+    with atomic(arguments.output) as temporary:
+        facts = fit_package(arguments.package, temporary, scratch, settings, Terminal())
+    for name, value in facts.items():
+        print(f"{name:40s} {value}")
+    print(f"written to {arguments.output}")
+    return 0
+
+
+def _areas_list(arguments: argparse.Namespace) -> int:
+    del arguments
+    from geocal_core.places.catalogue import AREAS
+
+    for area in AREAS:
+        print(f"{area.key:6s}  {area.level:8s}  {area.name}")
+    return 0
+
+
+def _areas_validate(arguments: argparse.Namespace) -> int:
+    from geocal_core.areas.validation import validate_areas
+    from geocal_core.places.catalogue import area_keys_matching
+
+    worst = validate_areas(Store(arguments.root), area_keys_matching(tuple(arguments.areas)), Terminal())
+    return 0 if worst.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
