@@ -115,7 +115,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _stage(arguments: argparse.Namespace) -> int:
     stage = stage_named(arguments.name)
     config = _config(arguments.config)
-    settings = from_config(stage.settings, config.get("settings", {}))
+    settings: Any = from_config(stage.settings, config.get("settings", {}))
     with _reporter() as (reporter, finish):
         result = run_stage(stage.name, settings, Store(config["root"]), reporter, tuple(config.get("areas", ())))
         finish(result)

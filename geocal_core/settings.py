@@ -111,10 +111,13 @@ class GeographySettings:
         Copies of each household.
     top_agi_share : float
         Share of households, from the top by AGI, that is routed by the districts' AGI targets.
+    agi_level : str
+        ``district``, or ``state`` where no district figures exist: then a state's AGI is shared out by population.
     """
 
     clones: int = 430
     top_agi_share: float = 0.10
+    agi_level: str = "district"
     year: int = 2024
     seed: int = 42
 
@@ -216,10 +219,13 @@ class Profile:
         would contradict itself.
         """
         published = RawSettings(origin="folder", folder=folder, states=self.states)
+        geography = self.stages["geography"]
+        assert isinstance(geography, GeographySettings)
         stages: dict[str, Settings] = {
             **self.stages,
             **dict.fromkeys(("raw_census_acs", "raw_usda_snap", "raw_irs_soi"), published),
             "target_db": TargetSettings(states=self.states, without=("irs_soi_district",)),
+            "geography": replace(geography, agi_level="state"),
         }
         return replace(self, stages=stages)
 

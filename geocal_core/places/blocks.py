@@ -1,0 +1,143 @@
+"""Populated census blocks with their congressional district and population.
+
+Read from what the Census Bureau publishes: the block equivalency file of the 119th Congress (``cd119.zip`` with
+``NationalCD119.txt``: GEOID, CDFP) and the 2020 PL 94-171 redistricting files (``<st>2020.pl.zip`` with a geographic header
+and data segment 1, pipe-delimited). At-large districts (00) and the District of Columbia (98) become number 1.
+Narrow for now: places, tracts' PUMAs and ZIP areas are not read; the county and the tract are the head of a block's code.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import pandas as pd
+
+from geocal_core.errors import InputError
+from geocal_core.places.states import DISTRICTS, state_of_code
+
+if TYPE_CHECKING:
+    from geocal_core.progress import Value
+    from geocal_core.stages import StageContext
+
+_BLOCK_LEVEL = "750"
+_NOT_A_DISTRICT = "ZZ"
+
+
+def build(context: StageContext) -> dict[str, Value]:
+    """Stage ``blocks``: write ``block_geoid`` (15 digits), ``district`` and ``population`` as parquet, sorted by block."""
+    folder = context.inputs["raw_census_blocks"]
+    blocks = read_blocks(folder, context.settings.states)
+    context.reporter.progress(f"{len(blocks):,} populated blocks in {blocks['district'].nunique()} districts")
+    blocks.to_parquet(context.output, index=False, compression="zstd")
+    return {
+        "blocks": len(blocks),
+        "districts": int(blocks["district"].nunique()),
+        "population": int(blocks["population"].sum()),
+    }
+
+
+def read_blocks(folder: Path, states: Sequence[str]) -> pd.DataFrame:
+    """The populated blocks of some states.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``cd119.zip`` and one ``<st>2020.pl.zip`` for each state.
+    states : sequence of str
+        Postal codes.
+
+    Returns
+    -------
+    DataFrame
+        ``block_geoid`` (str), ``district`` (int32, 100 * FIPS + number), ``population`` (int64, above 0).
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, a populated block has no district, or a district of the states has no block.
+    """
+    codes = [f"{state_of_code(code).fips:02d}" for code in states]
+    districts = _districts(folder / "cd119.zip", codes)
+    population = pd.concat([_population(folder / f"{code.lower()}2020.pl.zip") for code in states], ignore_index=True)
+    repeated = population.loc[population["block_geoid"].duplicated(), "block_geoid"]
+    if len(repeated):
+        raise InputError(f"PL 94-171 files in {folder} list block {repeated.iloc[0]} twice")
+    blocks = population[population["population"] > 0].merge(districts, on="block_geoid", how="left")
+    homeless = blocks.loc[blocks["district"].isna(), "block_geoid"]
+    if len(homeless):
+        raise InputError(
+            f"{len(homeless)} populated blocks have no district in {folder / 'cd119.zip'}, the first is {homeless.iloc[0]}"
+        )
+    blocks["district"] = blocks["district"].astype("int32")
+    wanted = {district for code in states for district in state_of_code(code).districts}
+    missing = sorted(wanted - set(blocks["district"].unique().tolist()))
+    if missing:
+        raise InputError(f"district {missing[0]} has no populated block in {folder}")
+    return blocks.sort_values("block_geoid", ignore_index=True)[["block_geoid", "district", "population"]]
+
+
+def _districts(path: Path, states: Sequence[str]) -> pd.DataFrame:
+    with _member(path, "NationalCD119.txt") as stream:
+        try:
+            table = pd.read_csv(stream, dtype=str, usecols=["GEOID", "CDFP"])
+        except ValueError as error:
+            raise InputError(f"{path}: NationalCD119.txt has no columns GEOID and CDFP ({error})") from error
+    table = table[table["GEOID"].str[:2].isin(set(states)) & (table["CDFP"] != _NOT_A_DISTRICT)]
+    malformed = table.loc[~table["GEOID"].str.fullmatch(r"\d{15}") | ~table["CDFP"].str.fullmatch(r"\d{2}"), "GEOID"]
+    if len(malformed):
+        raise InputError(f"{path}: {malformed.iloc[0]!r} is not a block with a two-digit district")
+    number = table["CDFP"].astype(int).replace({0: 1, 98: 1})
+    district = table["GEOID"].str[:2].astype(int) * 100 + number
+    unknown = sorted(set(district.unique().tolist()) - set(DISTRICTS))
+    if unknown:
+        raise InputError(f"{path}: there is no district {unknown[0]} in the 119th Congress", "is it the file of another one?")
+    return pd.DataFrame({"block_geoid": table["GEOID"], "district": district})
+
+
+def _population(path: Path) -> pd.DataFrame:
+    """Block and population of one state, from the geographic header joined to data segment 1 by record number."""
+    state = path.name[:2]
+    header = _pipes(path, f"{state}geo2020.pl", {2: "level", 7: "record", 9: "block_geoid"})
+    header = header[header["level"] == _BLOCK_LEVEL]
+    segment = _pipes(path, f"{state}000012020.pl", {4: "record", 5: "population"})
+    blocks = header.merge(segment, on="record", how="left", validate="one_to_one")
+    absent = blocks.loc[blocks["population"].isna(), "block_geoid"]
+    if len(absent):
+        raise InputError(f"{path}: block {absent.iloc[0]} of the header is not in segment 1", "the file is truncated")
+    if not len(blocks):
+        raise InputError(f"{path}: the geographic header has no block (summary level {_BLOCK_LEVEL})")
+    population = pd.to_numeric(blocks["population"], errors="coerce")
+    if population.isna().any() or (population < 0).any():
+        raise InputError(f"{path}: segment 1 has a population that is not a count")
+    return pd.DataFrame({"block_geoid": blocks["block_geoid"], "population": population.astype("int64")})
+
+
+def _pipes(path: Path, member: str, columns: dict[int, str]) -> pd.DataFrame:
+    with _member(path, member) as stream:
+        try:
+            table = pd.read_csv(
+                stream, sep="|", header=None, dtype=str, usecols=list(columns), encoding="latin-1", na_filter=False
+            )
+        except ValueError as error:
+            raise InputError(f"{path}: {member} cannot be read ({error})", "fetch it again") from error
+    return table.rename(columns=columns)
+
+
+@contextmanager
+def _member(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """A member of a zip, opened for reading."""
+    if not path.exists():
+        raise InputError(f"{path} is missing", "fetch it from the Census Bureau's redistricting data")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if name not in archive.namelist():
+                raise InputError(f"{path} has no member {name}, only {', '.join(archive.namelist()[:5])}")
+            with archive.open(name) as stream:
+                yield stream
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is not a whole zip file ({error})", "fetch it again") from error
