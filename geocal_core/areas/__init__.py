@@ -1,0 +1,1 @@
+"""The 488 datasets: assembly, writing and validation."""
