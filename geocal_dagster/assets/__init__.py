@@ -1,0 +1,1 @@
+"""The assets: one for each stage, made from the registry of ``geocal_core.stages``."""

@@ -1,0 +1,121 @@
+"""An asset for a stage: its config checked, its command launched, its numbers reported. The same few lines for every stage.
+
+What differs between assets (name, inputs, group, checks, settings) is in the registry and the profile; what only the factory
+knows (pools, GPU tags, partitions) is in the tables below.
+"""
+
+# No `from __future__ import annotations` here: Dagster reads the annotations of an asset's function; one of them is made below.
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from geocal_core.errors import ConfigError
+from geocal_core.places.catalogue import area
+from geocal_core.progress import Value
+from geocal_core.settings import Settings, as_config, from_config
+from geocal_core.stages import Stage, code_version
+from geocal_dagster.automation import REBUILD
+from geocal_dagster.compute.report import StageReport, StageRequest
+from geocal_dagster.config import config_class
+from geocal_dagster.partitions import AREA_PARTITIONS
+from geocal_dagster.resources import ArtifactStore, StageLauncher
+from geocal_dagster.tags import AREA_POOL, GPU_OP_TAGS, GPU_POOL
+
+OWNERS = ["team:geocal"]
+
+# For a stage that was killed or broke down: it finds its scratch again and carries on. A stage that refuses is not retried.
+RETRY = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+_POOLS: Mapping[str, str] = {"weights": GPU_POOL, "national_weights": GPU_POOL, "area_h5": AREA_POOL}
+_OP_TAGS: Mapping[str, dict[str, Any]] = {"weights": GPU_OP_TAGS, "national_weights": GPU_OP_TAGS}
+
+
+def stage_asset(stage: Stage, defaults: Settings, retry_policy: dg.RetryPolicy | None = RETRY) -> dg.AssetsDefinition:
+    """The asset of a stage, whose launch form offers the given settings."""
+    form = config_class(stage, defaults)
+
+    @dg.asset(
+        name=stage.name,
+        deps=list(stage.inputs),
+        group_name=stage.group,
+        kinds=set(stage.kinds),
+        owners=OWNERS,
+        tags={"geocal/engine": "policyengine-us" if stage.engine else "none"},
+        description=stage.description,
+        metadata={"artifact": stage.output},
+        code_version=code_version(stage.name),
+        check_specs=[dg.AssetCheckSpec(check, asset=stage.name, blocking=True) for check in stage.checks],
+        partitions_def=AREA_PARTITIONS if stage.partitioned else None,
+        backfill_policy=dg.BackfillPolicy.single_run() if stage.partitioned else None,
+        automation_condition=REBUILD if stage.inputs else None,
+        retry_policy=retry_policy,
+        op_tags=_OP_TAGS.get(stage.name),
+        pool=_POOLS.get(stage.name),
+    )
+    def materialise(
+        context: dg.AssetExecutionContext,
+        config: form,  # type: ignore[valid-type]  # a class for each stage
+        store: ArtifactStore,
+        launcher: StageLauncher,
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with an argument Dagster does not know it again
+        request = StageRequest(
+            stage=stage.name,
+            root=store.absolute_root,
+            settings=_checked_settings(stage, config),
+            areas=tuple(context.partition_keys) if stage.partitioned else (),
+        )
+        context.log.info(f"started{f' for {len(request.areas)} areas' if request.areas else ''}")
+        report = launcher.run(context, request)
+        for key in request.areas:
+            facts = report.partitions.get(key, {})
+            context.add_asset_metadata(_metadata(store, area(key).artifact, facts), partition_key=key)
+        context.log.info(_summary(report))
+        return dg.MaterializeResult(
+            metadata=_batch(report) if stage.partitioned else _metadata(store, stage.output, _numbers(report)),
+            check_results=[_check_result(stage, name, report) for name in stage.checks],
+            data_version=dg.DataVersion(report.digest),
+        )
+
+    return materialise
+
+
+def _checked_settings(stage: Stage, config: dg.Config) -> dict[str, Any]:
+    """The settings of a run's config as a stage takes them; what it would refuse is refused here, once and for all."""
+    try:
+        settings: Settings = from_config(stage.settings, config.model_dump())
+    except ConfigError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    return as_config(settings)
+
+
+def _numbers(report: StageReport) -> dict[str, Value]:
+    return {**report.metadata, "reused": report.reused}
+
+
+def _batch(report: StageReport) -> dict[str, Value]:
+    """Numbers of the whole run, named apart from those of each area: they stand on every partition of the run."""
+    return {f"batch_{name}": value for name, value in _numbers(report).items()}
+
+
+def _metadata(store: ArtifactStore, artifact: str, facts: Mapping[str, Value]) -> dict[str, Any]:
+    path = store.path(artifact)
+    return {**facts, "path": dg.MetadataValue.path(path), "dagster/uri": path.as_uri()}
+
+
+def _check_result(stage: Stage, name: str, report: StageReport) -> dg.AssetCheckResult:
+    """The result of a check; an artifact that was reused passed its checks when it was made, or it would not exist."""
+    if name in report.checks:
+        return dg.AssetCheckResult(
+            check_name=name, passed=report.checks[name].passed, metadata=dict(report.checks[name].metadata)
+        )
+    if report.reused:
+        return dg.AssetCheckResult(check_name=name, passed=True, metadata={"reused": True})
+    raise dg.Failure(f"stage {stage.name} ended without reporting its check {name!r}", allow_retries=False)
+
+
+def _summary(report: StageReport) -> str:
+    seconds, peak = report.metadata.get("seconds"), report.metadata.get("peak_mb")
+    cost = f" in {seconds} s, {peak} MB" if seconds is not None and peak is not None else ""
+    return ("nothing to do: reused" if report.reused else "built") + cost

@@ -1,0 +1,32 @@
+"""Rebuilding when the data changes: a condition on every derived asset, and the sensor that acts on it, stopped by default.
+
+Cloning the repository must never start a fit on a GPU; whoever runs the factory for good turns the sensor on in the UI.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+_AC = dg.AutomationCondition
+
+_changed = _AC.any_deps_match(_AC.data_version_changed()) | _AC.code_version_changed()
+
+# The change is latched until a run is *requested*, not until one ends: a target database that is published while a fit of hours
+# is going would otherwise be lost the moment that fit succeeds (as it is by `AutomationCondition.eager()`). Data versions are
+# digests of content, so a parent that was rebuilt to the same bytes changes nothing. Deps are digested before children start:
+# hence nothing is requested while one is missing, running, or has failed a check.
+REBUILD: dg.AutomationCondition[dg.AssetKey] = (
+    (_changed.since(_AC.newly_requested() | _AC.initial_evaluation()) | _AC.newly_missing())
+    & _AC.all_deps_blocking_checks_passed()
+    & ~_AC.any_deps_missing()
+    & ~_AC.any_deps_in_progress()
+    & ~_AC.in_progress()
+).with_label("rebuild_on_change")
+
+REBUILD_SENSOR = dg.AutomationConditionSensorDefinition(
+    "geocal_rebuild",
+    target=dg.AssetSelection.all(),
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    minimum_interval_seconds=60,
+    description="Rebuilds what lies downstream of changed data, and only that. Off until it is turned on.",
+)
