@@ -1,9 +1,9 @@
 """A census block for every (household, clone).
 
-The draw is systematic: the blocks stand in the order of their codes on a line, each as long as its share of the population,
-and the line is cut into as many equal cells as there are columns. Every cell gets one column, every household one cell in
-each of as many equal stretches of the line as there are clones. So districts, counties and tracts receive their shares to
-within one column, between districts as well as within, and the clones of a household spread over the whole nation.
+The draw is systematic: the blocks stand on a line in the order of their districts and codes, each as long as its share of
+the population, and the line is cut into as many equal cells as there are columns. Every cell gets one column, every
+household one cell in each of as many equal stretches of the line as there are clones. So every district and block receives
+its share to within a column or two, and the clones of a household spread over the whole nation.
 
 The households of the highest AGI are routed apart, on a line where a district's length is its share of AGI and, within it,
 a block's is its share of the district's population.
@@ -12,6 +12,7 @@ a block's is its share of the district's population.
 from __future__ import annotations
 
 import sqlite3
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +111,7 @@ def read_geography(path: Path) -> Geography:
                 raise ArtifactError(f"{path} has no part {missing[0]!r}", "materialise geography again")
             n_records, n_clones = int(parts["n_records"][0]), int(parts["n_clones"][0])
             geography = Geography(parts["block_geoid"], parts["cd_geoid"], parts["state_fips"], n_records, n_clones)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{path} is not a whole geography assignment ({error})", "materialise geography again") from error
     if not len(geography.block) == len(geography.district) == len(geography.state) == n_records * n_clones:
         raise ArtifactError(f"{path} has {len(geography.block)} columns for {n_records} households x {n_clones} clones")
@@ -129,7 +130,7 @@ def assign(
     Parameters
     ----------
     blocks : DataFrame
-        ``block_geoid``, ``district``, ``population``; sorted by block.
+        ``block_geoid``, ``district``, ``population``.
     routed : ndarray of bool, shape (n_households,)
         Households that follow the districts' AGI instead of their population.
     district_agi : Series
@@ -144,6 +145,7 @@ def assign(
     """
     if n_clones < 1:
         raise ConfigError(f"{n_clones} clones of each household make no column", "set clones to at least 1")
+    blocks = blocks.sort_values(["district", "block_geoid"], ignore_index=True)
     population = blocks["population"].to_numpy(dtype=np.float64)
     of_district = blocks.groupby("district")["population"].transform("sum").to_numpy(dtype=np.float64)
     by_agi = np.maximum(blocks["district"].map(district_agi).to_numpy(dtype=np.float64), 0.0) * population / of_district
