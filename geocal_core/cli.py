@@ -32,6 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GeocalError as error:
         print(f"geocal: error: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("geocal_core", "geocal_dagster"):
+            raise
+        print(f"geocal: error: this needs the package {error.name}; pip install 'geocal[dagster,simulate]'", file=sys.stderr)
+        return GeocalError.exit_code
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
@@ -162,10 +167,10 @@ def _reporter() -> Iterator[tuple[Reporter, Any]]:
 
 
 def _targets_build(arguments: argparse.Namespace) -> int:
-    from geocal_core.targets.build import build_database
-
     if not arguments.raw.is_dir():
         raise ConfigError(f"{arguments.raw} is not a folder", "give the folder of published agency files")
+    from geocal_core.targets.build import build_database
+
     settings = TargetSettings(year=arguments.year, without=tuple(arguments.without))
     with atomic(arguments.output) as temporary:
         counts = build_database(arguments.raw, temporary, settings, Terminal())
@@ -176,6 +181,8 @@ def _targets_build(arguments: argparse.Namespace) -> int:
 
 
 def _fit(arguments: argparse.Namespace) -> int:
+    if not arguments.package.is_dir():
+        raise ArtifactError(f"{arguments.package} is not a calibration package", "give the folder that holds manifest.json")
     from geocal_core.fit.stage import fit_package
 
     settings = FitSettings(
@@ -188,8 +195,6 @@ def _fit(arguments: argparse.Namespace) -> int:
         beta=arguments.beta,
         learning_rate=arguments.learning_rate,
     )
-    if not arguments.package.is_dir():
-        raise ArtifactError(f"{arguments.package} is not a calibration package", "give the folder that holds manifest.json")
     scratch = arguments.output.with_name(f".{arguments.output.name}.scratch")
     with atomic(arguments.output) as temporary:
         facts = fit_package(arguments.package, temporary, scratch, settings, Terminal())
@@ -209,10 +214,12 @@ def _areas_list(arguments: argparse.Namespace) -> int:
 
 
 def _areas_validate(arguments: argparse.Namespace) -> int:
-    from geocal_core.areas.validation import validate_areas
     from geocal_core.places.catalogue import area_keys_matching
 
-    worst = validate_areas(Store(arguments.root), area_keys_matching(tuple(arguments.areas)), Terminal())
+    keys = area_keys_matching(tuple(arguments.areas))
+    from geocal_core.areas.validation import validate_areas
+
+    worst = validate_areas(Store(arguments.root), keys, Terminal())
     return 0 if worst.passed else 1
 
 

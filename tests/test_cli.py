@@ -1,0 +1,51 @@
+"""The command: one clear line for what a user can mend, and never a half-written result."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geocal_core.cli import main
+from geocal_core.places.catalogue import AREA_KEYS
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert lines[-1].startswith("geocal: error: ")
+    assert "Traceback" not in captured.err
+    return lines[-1].removeprefix("geocal: error: ")
+
+
+def test_unknown_names_are_refused_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "no stage 'weight'" in refused(capsys, "stage", "weight", "--config", '{"root": "x"}')
+    assert "no profile 'huge'" in refused(capsys, "demo", "--profile", "huge", "--root", str(tmp_path))
+    assert "no entry" not in refused(capsys, "stage", "cps", "--config", "{}")
+    assert "'rot'" in refused(capsys, "stage", "cps", "--config", json.dumps({"root": str(tmp_path), "rot": 1}))
+    assert "is not JSON" in refused(capsys, "stage", "cps", "--config", "{")
+    assert "does not exist" in refused(capsys, "stage", "cps", "--config", str(tmp_path / "absent.json"))
+    assert "not a folder" in refused(capsys, "targets", "build", "--raw", str(tmp_path / "absent"))
+    assert "not a calibration package" in refused(capsys, "fit", str(tmp_path / "absent"), "--output", str(tmp_path / "w"))
+    assert "no area 'XX'" in refused(capsys, "areas", "validate", "XX", "--root", str(tmp_path))
+
+
+def test_a_stage_without_its_input_says_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    message = refused(capsys, "stage", "cps", "--config", json.dumps({"root": str(tmp_path)}))
+    assert "raw/census_asec is not in the store" in message
+    assert not (tmp_path / "microdata").exists()
+
+
+def test_the_catalogue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["areas", "list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(AREA_KEYS)
+
+
+def test_the_command_is_light_to_start() -> None:
+    heavy = ("torch", "pandas", "policyengine_us", "h5py", "sklearn", "dagster")
+    script = f"import sys, geocal_core.cli; print([m for m in {heavy!r} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "[]"
