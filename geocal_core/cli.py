@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"geocal: error: this needs the package {error.name}; pip install 'geocal[dagster,simulate]'", file=sys.stderr)
         return GeocalError.exit_code
     except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
+        # h5py and pyarrow put the system's reason into the message and leave errno and filename empty.
+        reason = error.strerror or str(error).splitlines()[0]
         where = f" ({error.filename})" if error.filename else ""
-        print(f"geocal: error: {error.strerror}{where}; free space or mend the path, then run again", file=sys.stderr)
+        print(f"geocal: error: {reason}{where}; free space or mend the path, then run again", file=sys.stderr)
         return GeocalError.exit_code
     except KeyboardInterrupt:
         print("geocal: interrupted; run the same command again to carry on", file=sys.stderr)

@@ -233,7 +233,7 @@ class Profile:
 def profile(name: str) -> Profile:
     """The settings of a named profile: ``tiny`` (three states), ``demo`` (the nation, small) or ``full``."""
     if name == "tiny":
-        return _profile(name, ("DE", "NY", "WY"), asec=240, puf=600, stratified=160, clones=80, epochs=400)
+        return _profile(name, ("DE", "NY", "WY"), asec=240, puf=600, stratified=160, clones=40, epochs=400)
     if name == "demo":
         return _profile(name, ALL_STATES, asec=2_400, puf=4_000, stratified=1_500, clones=60, epochs=1_000)
     if name == "full":

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from geocal_core.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -17,3 +21,20 @@ def raw_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of published agency files; set GEOCAL_RAW to run this test")
     return folder
+
+
+def materialise_tiny(root: Path, *extra: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``geocal demo --profile tiny`` as its user would."""
+    command = [sys.executable, "-m", "geocal_core.cli", "demo", "--profile", "tiny", "--root", str(root), *extra]
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=REPOSITORY, env={**os.environ, **environment}
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The whole graph of the tiny profile, materialised once for all tests."""
+    root = tmp_path_factory.mktemp("tiny")
+    done = materialise_tiny(root)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return Store(root)
