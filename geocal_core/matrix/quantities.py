@@ -1,0 +1,178 @@
+"""What targets measure: a variable under constraints, valued for each household of a population.
+
+A quantity knows no place: the same one is measured for the nation, a state and a district. It is valued at its own entity. A
+unit counts, or its amount does, when any one of its members satisfies all the constraints at once; every constraint is
+brought to persons first, whatever entity its variable belongs to. Changes under a reform (``reform_id`` above 0) are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from geocal_core.engine.place import PLACE_INPUTS
+from geocal_core.errors import ConfigError
+from geocal_core.population import ENTITIES, Population
+from geocal_core.targets.constraints import Constraint, brackets, satisfied
+
+_COUNTS = {f"{entity}_count": entity for entity in ENTITIES}
+
+
+@dataclass(frozen=True, order=True)
+class Quantity:
+    """A variable under constraints.
+
+    Attributes
+    ----------
+    variable : str
+        ``<entity>_count`` for the number of units of an entity, else an amount of the engine.
+    constraints : tuple of Constraint
+        Sorted, without any that names a place.
+    """
+
+    variable: str
+    constraints: tuple[Constraint, ...] = ()
+
+    @property
+    def counted(self) -> str | None:
+        """The entity whose units are counted, None for an amount."""
+        return _COUNTS.get(self.variable)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Variables of the engine that it is computed from."""
+        amount = () if self.counted else (self.variable,)
+        return frozenset((*amount, *(constraint.variable for constraint in self.constraints)))
+
+    def __str__(self) -> str:
+        return f"{self.variable}{brackets(self.constraints)}" if self.constraints else self.variable
+
+
+def quantities_of(
+    targets: pd.DataFrame, constraints: Mapping[int, Sequence[Constraint]]
+) -> tuple[tuple[Quantity, ...], NDArray[np.int64]]:
+    """The distinct quantities of targets, sorted, and the one of each target.
+
+    Parameters
+    ----------
+    targets : DataFrame
+        With columns ``stratum_id``, ``variable``, ``reform_id`` and ``name``.
+    constraints : mapping of int to constraints
+        Of each stratum, without those that name a place.
+
+    Returns
+    -------
+    quantities : tuple of Quantity
+    row_quantity : ndarray of int64, shape (targets,)
+        Position of each target's quantity.
+
+    Raises
+    ------
+    ConfigError
+        If a target measures the change under a reform, or a constraint looks at a place below the state, of which the engine
+        is told nothing.
+    """
+    reforms = targets.loc[targets["reform_id"] != 0]
+    if len(reforms):
+        raise ConfigError(
+            f"{len(reforms)} targets, such as {reforms['name'].iloc[0]}, measure the change under a reform, which is not supported",
+            "deactivate them in the database",
+        )
+    places = {c.variable for found in constraints.values() for c in found} & set(PLACE_INPUTS)
+    if places:
+        raise ConfigError(f"a constraint looks at {sorted(places)[0]}, which the engine is not told", "deactivate its targets")
+    measured = [
+        Quantity(str(variable), tuple(sorted(constraints.get(int(stratum), ()))))
+        for variable, stratum in zip(targets["variable"], targets["stratum_id"], strict=True)
+    ]
+    distinct = tuple(sorted(set(measured)))
+    position = {quantity: i for i, quantity in enumerate(distinct)}
+    return distinct, np.array([position[quantity] for quantity in measured], dtype=np.int64)
+
+
+def household_values(
+    population: Population,
+    quantities: Sequence[Quantity],
+    values: Mapping[str, NDArray[np.generic]],
+    entity_of: Callable[[str], str],
+) -> NDArray[np.float32]:
+    """Each quantity of each household.
+
+    Parameters
+    ----------
+    population : Population
+    quantities : sequence of Quantity
+    values : mapping of str to ndarray
+        Variables that the quantities need, each for the units of its entity in the order of the population.
+    entity_of : callable
+        Entity of a variable (``engine.variables.entity_of``).
+
+    Returns
+    -------
+    ndarray of float32, shape (quantities, households)
+        Units or dollars of the year.
+
+    Raises
+    ------
+    ConfigError
+        If an amount is text, or a constraint cannot be compared with its variable.
+    """
+    people = _People(population, values, entity_of)
+    result = np.empty((len(quantities), population.count("household")), dtype=np.float32)
+    for i, quantity in enumerate(quantities):
+        entity = quantity.counted or entity_of(quantity.variable)
+        inside = people.units_satisfying(quantity.constraints, entity)
+        amounts = inside.astype(np.float64) if quantity.counted else np.where(inside, people.amount(quantity.variable), 0.0)
+        result[i] = people.household_sum(amounts, entity)
+    return result
+
+
+class _People:
+    """Links of a population and constraints already brought to its persons, kept while many quantities are valued."""
+
+    def __init__(self, population: Population, values: Mapping[str, NDArray[Any]], entity_of: Callable[[str], str]) -> None:
+        self._population = population
+        self._values = values
+        self._entity_of = entity_of
+        self._unit_of_person: dict[str, NDArray[np.int64]] = {"person": np.arange(population.count("person"), dtype=np.int64)}
+        self._household_of: dict[str, NDArray[np.int64]] = {}
+        self._satisfied: dict[Constraint, NDArray[np.bool_]] = {}
+
+    def amount(self, variable: str) -> NDArray[np.float64]:
+        """A variable at its own entity."""
+        values = self._values[variable]
+        if values.dtype.kind not in "biuf":
+            raise ConfigError(f"a target sums {variable}, which is text", "use it in a constraint, or target an amount")
+        return values.astype(np.float64)
+
+    def units_satisfying(self, constraints: Sequence[Constraint], entity: str) -> NDArray[np.bool_]:
+        """Units of an entity with a member who satisfies all the constraints."""
+        if not constraints:
+            return np.ones(self._population.count(entity), dtype=np.bool_)
+        persons = np.logical_and.reduce([self._persons_satisfying(constraint) for constraint in constraints])
+        units = np.zeros(self._population.count(entity), dtype=np.bool_)
+        units[self._links(entity)[persons]] = True
+        return units
+
+    def household_sum(self, amounts: NDArray[np.float64], entity: str) -> NDArray[np.float64]:
+        """Sum over the units of each household."""
+        if entity not in self._household_of:
+            self._household_of[entity] = self._population.household_of(entity)
+        households = self._population.count("household")
+        return np.bincount(self._household_of[entity], weights=amounts, minlength=households)
+
+    def _persons_satisfying(self, constraint: Constraint) -> NDArray[np.bool_]:
+        if constraint not in self._satisfied:
+            units = satisfied(self._values[constraint.variable], constraint)
+            self._satisfied[constraint] = units[self._links(self._entity_of(constraint.variable))]
+        return self._satisfied[constraint]
+
+    def _links(self, entity: str) -> NDArray[np.int64]:
+        if entity not in self._unit_of_person:
+            self._unit_of_person[entity] = self._population.group_of_person(entity)
+        return self._unit_of_person[entity]
