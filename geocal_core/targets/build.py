@@ -1,0 +1,107 @@
+"""The target database built from raw files: every table read and checked, figures checked together, then written whole.
+
+``build`` is the stage; ``build_database`` is the same for a folder of published files. Tables known to be missing are left
+out by name; anything else that is missing, or does not fit, is an error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geocal_core.errors import ConfigError, InputError
+from geocal_core.progress import Reporter, Value
+from geocal_core.settings import TargetSettings
+from geocal_core.stages import StageContext
+from geocal_core.store import atomic
+from geocal_core.targets import census, irs, usda
+from geocal_core.targets.checks import check_complete, check_sums, counts_by_level
+from geocal_core.targets.figures import NATION, Figure, Scope, Table
+from geocal_core.targets.files import RawFiles
+from geocal_core.targets.select import load_targets
+from geocal_core.targets.writer import write_database
+
+TABLES: tuple[Table, ...] = (*census.TABLES, *usda.TABLES, *irs.TABLES)
+
+
+def build(context: StageContext) -> dict[str, Value]:
+    """Stage ``target_db``: from the raw files of the Census Bureau, USDA and IRS to the database."""
+    return _build(RawFiles(*context.inputs.values()), context.output, context.settings, context.reporter)
+
+
+def build_database(raw: Path, output: Path, settings: TargetSettings, reporter: Reporter) -> dict[str, Value]:
+    """Build a target database from the published files anywhere below a folder.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder with the agencies' files under their published names, in any sub-folders.
+    output : Path
+        The database to write; it is replaced only when the new one is complete.
+    settings : TargetSettings
+        Year, states in scope, and names of ``TABLES`` to leave out.
+    reporter : Reporter
+        Is told the progress and the check ``targets_complete``.
+
+    Returns
+    -------
+    dict
+        Numbers of targets by level, and the main totals.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged, of another year, or does not fit the scope or the others.
+    ConfigError
+        If a setting is unknown, or a figure cannot be uprated to the year.
+    """
+    files = RawFiles(raw)
+    with atomic(output) as temporary:
+        return _build(files, temporary, settings, reporter)
+
+
+def _build(raw: RawFiles, output: Path, settings: TargetSettings, reporter: Reporter) -> dict[str, Value]:
+    scope = Scope.of(settings.year, settings.states)
+    tables = _tables(settings.without)
+    figures: dict[Table, list[Figure]] = {}
+    try:
+        for table in tables:
+            figures[table] = table.read(raw, scope)
+            check_complete(table, figures[table], scope)
+            reporter.progress(f"{table.name}: {len(figures[table]):,} figures")
+        check_sums(figures)
+    except InputError as error:
+        reporter.check("targets_complete", False, {"error": str(error)})
+        raise
+    every = [figure for table in tables for figure in figures[table]]
+    write_database(output, every, scope)
+    targets, _ = load_targets(output, settings.year)
+    facts: dict[str, Value] = {"targets": len(targets), **counts_by_level(every), **_totals(every)}
+    reporter.check("targets_complete", True, facts)
+    return facts
+
+
+def _tables(without: tuple[str, ...]) -> list[Table]:
+    known = [table.name for table in TABLES]
+    for name in without:
+        if name not in known:
+            raise ConfigError(f"there is no table {name!r} to leave out", f"the tables are {', '.join(known)}")
+    tables = [table for table in TABLES if table.name not in without]
+    if not tables:
+        raise ConfigError("every table is left out", f"keep at least one of {', '.join(known)}")
+    return tables
+
+
+def _totals(figures: list[Figure]) -> dict[str, Value]:
+    """National totals by variable and source, of figures whose domains do not overlap: persons, and SNAP."""
+    totals: dict[str, Value] = {}
+    for name, variable, source in (
+        ("persons", "person_count", "Census ACS S0101"),
+        ("snap_households", "household_count", "USDA FNS SNAP"),
+        ("snap_dollars", "snap", "USDA FNS SNAP"),
+        ("agi_dollars", "adjusted_gross_income", "IRS SOI"),
+        ("eitc_dollars", "eitc", "IRS SOI"),
+    ):
+        of_nation = [f.value for f in figures if f.place == NATION and (f.variable, f.source) == (variable, source)]
+        if of_nation:
+            totals[name] = sum(of_nation)
+    return totals

@@ -1,0 +1,79 @@
+"""Checks on the figures of all tables together: complete in their scope, and adding up from level to level.
+
+A gap, a repetition or a sum that does not hold is an ``InputError``: the files contradict themselves or each other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from geocal_core.errors import InputError
+from geocal_core.targets.constraints import brackets
+from geocal_core.targets.figures import LEVELS, NATION, Domain, Figure, Scope, Table, level_of, parent_of
+from geocal_core.targets.vocabulary import COUNT, variables
+
+Family = tuple[str, Domain, int]
+
+
+def check_complete(table: Table, figures: Iterable[Figure], scope: Scope) -> None:
+    """Refuse a table's figures unless every family has each place of its levels exactly once."""
+    found: dict[Family, list[int]] = defaultdict(list)
+    for figure in figures:
+        found[figure.family].append(figure.place)
+    if not found:
+        raise InputError(f"the table {table.name} has no figures")
+    wanted = frozenset[int]().union(*(scope.at(level) for level in table.levels))
+    for family, places in found.items():
+        lacking = sorted(wanted - set(places))
+        beyond = sorted(set(places) - wanted)
+        twice = sorted({place for place in places if places.count(place) > 1}) if len(places) > len(set(places)) else []
+        for what, amiss in (("lacks", lacking), ("is outside of its scope for", beyond), ("is there twice for", twice)):
+            if amiss:
+                raise InputError(f"the table {table.name}: {_called(family)} {what} {_place_called(amiss[0])}")
+
+
+def check_sums(tables: Mapping[Table, list[Figure]]) -> None:
+    """Refuse figures whose districts do not add up to their state, or whose states do not to the nation.
+
+    Within one source; each part and the whole may be off by the publisher's rounding.
+    """
+    values: dict[tuple[str, Family], dict[int, float]] = defaultdict(dict)
+    rounding: dict[tuple[str, Family], float] = {}
+    for table, figures in tables.items():
+        for figure in figures:
+            key = (figure.source, figure.family)
+            values[key][figure.place] = figure.value
+            counts = variables()[figure.variable].unit == COUNT
+            rounding[key] = table.count_rounding if counts else table.dollar_rounding
+    for (source, family), by_place in values.items():
+        _check_family(source, family, by_place, rounding[source, family])
+
+
+def _check_family(source: str, family: Family, by_place: Mapping[int, float], rounding: float) -> None:
+    parts: dict[int, list[float]] = defaultdict(list)
+    for place, value in by_place.items():
+        if place != NATION:
+            parts[parent_of(place)].append(value)
+    for whole, values in parts.items():
+        if whole in by_place and abs(sum(values) - by_place[whole]) > rounding * (len(values) + 1):
+            raise InputError(
+                f"{source}: {_called(family)} adds up to {sum(values):.15g} over the parts of {_place_called(whole)}, "
+                f"which itself has {by_place[whole]:.15g}",
+                "get all files of one release",
+            )
+
+
+def counts_by_level(figures: Iterable[Figure]) -> dict[str, int]:
+    """How many figures each level has."""
+    levels = [level_of(figure.place) for figure in figures]
+    return {level: levels.count(level) for level in LEVELS}
+
+
+def _called(family: Family) -> str:
+    variable, domain, period = family
+    return f"{variable} {brackets(c for constraints in domain for c in constraints)} of {period}"
+
+
+def _place_called(place: int) -> str:
+    return "the nation" if place == NATION else f"{level_of(place)} {place}"

@@ -1,0 +1,175 @@
+"""Files as the agencies publish them: found by name in any sub-folder, opened and read cell by cell.
+
+Whatever is wrong with one is an ``InputError`` of one line that names the file, the row and the column. What the cells mean
+is the business of the agency's module.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geocal_core.errors import InputError
+from geocal_core.store import digest_path
+
+_NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?")
+_AGAIN = "get the file again from its publisher"
+
+
+class RawFiles:
+    """The files below some folders."""
+
+    def __init__(self, *folders: Path) -> None:
+        for folder in folders:
+            if not folder.is_dir():
+                raise InputError(f"there is no folder {folder}", "name the folder that holds the agencies' files")
+        self.folders = folders
+        self._files = sorted({p for folder in folders for p in folder.rglob("*") if p.is_file()})
+
+    @property
+    def place(self) -> str:
+        """The folders, for messages."""
+        return " or ".join(str(folder) for folder in self.folders)
+
+    def matching(self, pattern: str) -> dict[str, Path]:
+        """Files whose whole name matches a regular expression, by name.
+
+        The same name twice with the same content is one file; with different content it is an error.
+        """
+        found: dict[str, Path] = {}
+        for path in self._files:
+            if not re.fullmatch(pattern, path.name):
+                continue
+            other = found.setdefault(path.name, path)
+            if other != path and digest_path(other) != digest_path(path):
+                raise InputError(
+                    f"{path.name} is there twice, with different content ({other} and {path})", "remove one of them"
+                )
+        return found
+
+    def named(self, name: str, alike: str) -> Path:
+        """The file of a name; if it is missing, the error lists those that match the pattern ``alike``."""
+        found = self.matching(re.escape(name))
+        if found:
+            return found[name]
+        others = ", ".join(self.matching(alike))
+        raise InputError(
+            f"{name} is not below {self.place}" + (f" (there is {others}, of another year)" if others else ""),
+            "get it from its publisher, or leave its table out (setting without)",
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a published table: its cells by column, and where it stands, for messages."""
+
+    where: str
+    cells: Mapping[str, Any]
+
+    def cell(self, column: str) -> Any:
+        """A cell as it was read; a missing column is an error."""
+        if column not in self.cells:
+            raise InputError(f"{self.where} has no column {column}", _AGAIN)
+        return self.cells[column]
+
+    def text(self, column: str) -> str:
+        """A cell that holds text."""
+        value = self.cell(column)
+        if not isinstance(value, str) or not value.strip():
+            raise InputError(f"{self.where}, column {column} holds {value!r} instead of text", _AGAIN)
+        return value.strip()
+
+    def number(self, column: str, *, signed: bool = False) -> float:
+        """A cell that holds a number, with or without thousands separators; below zero only if ``signed``.
+
+        Marks of suppression or of a figure that does not apply (``X``, ``**``, ``-888888888``) are errors.
+        """
+        value = self.cell(column)
+        if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+            value = float(value.strip().replace(",", ""))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"{self.where}, column {column} holds {value!r}, which is not a number", _AGAIN)
+        if value < 0 and not signed:
+            raise InputError(
+                f"{self.where}, column {column} holds {value:.15g}: below zero, or the publisher's mark for no figure", _AGAIN
+            )
+        return float(value)
+
+    def whole(self, column: str) -> int:
+        """A cell that holds a whole number, not below zero."""
+        value = self.number(column)
+        if value != int(value):
+            raise InputError(f"{self.where}, column {column} holds {value:.15g}, which is not a whole number", _AGAIN)
+        return int(value)
+
+
+def read_text(path: Path) -> str:
+    """Text of a file (UTF-8, with or without a byte order mark); an empty file or a web page is an error."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not text in UTF-8 (byte {error.start})", _AGAIN) from error
+    start = text.lstrip()[:1]
+    if not start:
+        raise InputError(f"{path.name} is empty", _AGAIN)
+    if start == "<":
+        raise InputError(f"{path.name} is a web page, not the data", _AGAIN)
+    return text
+
+
+def read_api_table(path: Path, name_column: str) -> list[Row]:
+    """Rows of an answer of the Census Bureau's API: a JSON list whose first row is the header."""
+    try:
+        table = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path.name} is not whole JSON ({error})", _AGAIN) from error
+    if not isinstance(table, list) or len(table) < 2 or not all(isinstance(row, list) for row in table):
+        raise InputError(f"{path.name} is not a list of a header and rows", _AGAIN)
+    header = [str(cell) for cell in table[0]]
+    _check_header(path.name, header)
+    rows = []
+    for index, cells in enumerate(table[1:], start=1):
+        where = f"{path.name}, row {index}"
+        if len(cells) != len(header):
+            raise InputError(f"{where} has {len(cells)} cells where the header has {len(header)}", _AGAIN)
+        row = Row(where, dict(zip(header, cells, strict=True)))
+        rows.append(Row(f"{where} ({row.text(name_column)})", row.cells))
+    return rows
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[Row]:
+    """Rows of a csv file with these columns, whose names are in capitals whatever the file writes."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        header = [cell.strip().upper() for cell in next(reader)]
+        _check_header(path.name, header)
+        lacking = [column for column in columns if column not in header]
+        if lacking:
+            raise InputError(f"{path.name} has no column {lacking[0]}", _AGAIN)
+        positions = {column: header.index(column) for column in columns}
+        return list(_csv_rows(path.name, reader, len(header), positions))
+    except csv.Error as error:
+        raise InputError(f"{path.name}, line {reader.line_num} cannot be read as csv ({error})", _AGAIN) from error
+
+
+def _csv_rows(name: str, reader: Any, width: int, positions: Mapping[str, int]) -> Iterable[Row]:
+    for cells in reader:
+        if not cells:
+            continue
+        where = f"{name}, line {reader.line_num}"
+        if len(cells) != width:
+            raise InputError(f"{where} has {len(cells)} cells where the header has {width}", _AGAIN)
+        yield Row(where, {column: cells[position] for column, position in positions.items()})
+
+
+def _check_header(name: str, header: list[str]) -> None:
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise InputError(f"{name} has the column {twice[0]} twice", _AGAIN)

@@ -1,0 +1,130 @@
+"""Targets as a calibration takes them: active rows of a target database, one period each, uprated to a year, named and sorted.
+
+Reads with sqlite3 alone, so that a matrix can be built without the packages that make the database.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from geocal_core.errors import ArtifactError, ConfigError
+from geocal_core.targets.constraints import GEOGRAPHIC, Constraint, brackets
+from geocal_core.targets.figures import LEVELS
+from geocal_core.targets.uprating import factor
+
+_TARGETS = """
+SELECT o.target_id, o.stratum_id, o.variable, COALESCE(o.reform_id, 0) AS reform_id, o.value, o.period, o.geo_level,
+  o.geographic_id, COALESCE(o.domain_variable, '') AS domain_variable, COALESCE(t.source, '') AS source, t.tolerance
+FROM target_overview o JOIN targets t ON t.target_id = o.target_id WHERE o.active = 1 ORDER BY o.target_id
+"""
+_CONSTRAINTS = "SELECT stratum_id, constraint_variable, operation, value FROM stratum_constraints"
+_COLUMNS = [
+    *("target_id", "stratum_id", "variable", "reform_id", "value", "period", "geo_level", "geographic_id", "domain_variable"),
+    *("original_value", "uprating_factor", "uprating_series", "source", "tolerance", "name"),
+]
+_PREFIX = {"national": "", "state": "state_", "district": "cd_"}
+
+
+def load_targets(db: Path, year: int) -> tuple[pd.DataFrame, dict[int, tuple[Constraint, ...]]]:
+    """The targets of a year, and what their strata demand besides place.
+
+    Of each (stratum, variable, reform) the latest period not after ``year`` counts, else the earliest; its value is uprated
+    to ``year``.
+
+    Parameters
+    ----------
+    db : Path
+        A target database.
+    year : int
+
+    Returns
+    -------
+    targets : DataFrame
+        A row per target, sorted by level (national, state, district), variable, reform, place and constraints. Columns:
+        target_id, stratum_id, variable, reform_id, value (dollars or counts of ``year``), period, geo_level, geographic_id
+        (text: ``US``, ``6``, ``601``), domain_variable, original_value (as published for ``period``), uprating_factor,
+        uprating_series (empty if none), source, tolerance (NaN if none, of the published value), name (unique, such as
+        ``cd_601/person_count/[age<5,age>-1]``).
+    constraints : dict of int to tuple of Constraint
+        Of every stratum in ``targets``: its constraints other than place, sorted.
+
+    Raises
+    ------
+    ArtifactError
+        If the database cannot be read, a target has no value or two have one name.
+    ConfigError
+        If there is no active target or a series does not reach a year.
+    """
+    targets, rules = _read(db)
+    targets = _best_period(targets, year)
+    factors = {key: factor(*key, year) for key in dict.fromkeys(zip(targets["variable"], targets["period"], strict=True))}
+    applied = [factors[key] for key in zip(targets["variable"], targets["period"], strict=True)]
+    targets["original_value"] = targets["value"]
+    targets["uprating_factor"] = np.array([f for f, _ in applied], dtype=np.float64)
+    targets["uprating_series"] = [series for _, series in applied]
+    targets["value"] = targets["original_value"] * targets["uprating_factor"]
+    targets["name"] = [
+        _name(level, place, variable, reform, rules[stratum])
+        for level, place, variable, reform, stratum in zip(
+            *(targets[c] for c in ("geo_level", "geographic_id", "variable", "reform_id", "stratum_id")), strict=True
+        )
+    ]
+    twice = targets.loc[targets["name"].duplicated(), "name"]
+    if len(twice):
+        raise ArtifactError(f"{db.name} has two active targets called {twice.iloc[0]}", "make one of them inactive")
+    order = pd.DataFrame(
+        {
+            "level": targets["geo_level"].map({level: index for index, level in enumerate(LEVELS)}),
+            "variable": targets["variable"],
+            "reform": targets["reform_id"],
+            "place": targets["geographic_id"].replace("US", "0").astype(int),
+            "name": targets["name"],
+        }
+    ).sort_values(["level", "variable", "reform", "place", "name"])
+    ordered = targets.loc[order.index, _COLUMNS].reset_index(drop=True)
+    return ordered, {stratum: rules[stratum] for stratum in sorted(set(ordered["stratum_id"].tolist()))}
+
+
+def _read(db: Path) -> tuple[pd.DataFrame, dict[int, tuple[Constraint, ...]]]:
+    if not db.is_file():
+        raise ArtifactError(f"there is no target database {db}", "build it (stage target_db, or geocal targets build)")
+    try:
+        with closing(sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            cursor = connection.execute(_TARGETS)
+            columns = [description[0] for description in cursor.description]
+            targets = pd.DataFrame(cursor.fetchall(), columns=columns)
+            constraints = connection.execute(_CONSTRAINTS).fetchall()
+    except sqlite3.Error as error:
+        raise ArtifactError(f"{db} is not a whole target database ({error})", "build it again") from error
+    if targets.empty:
+        raise ConfigError(f"{db} has no active target", "build it again with at least one table")
+    missing = targets.loc[targets["value"].isna(), "target_id"]
+    if len(missing):
+        raise ArtifactError(f"target {missing.iloc[0]} of {db.name} is active and has no value", "make it inactive")
+    targets = targets.astype({"value": np.float64, "tolerance": np.float64})
+    rules: dict[int, list[Constraint]] = {stratum: [] for stratum in targets["stratum_id"].tolist()}
+    for stratum, variable, operation, value in constraints:
+        if variable not in GEOGRAPHIC and stratum in rules:
+            rules[stratum].append(Constraint(variable, operation, value))
+    return targets, {stratum: tuple(sorted(of_one)) for stratum, of_one in rules.items()}
+
+
+def _best_period(targets: pd.DataFrame, year: int) -> pd.DataFrame:
+    """One row per (stratum, variable, reform): the latest period not after the year, else the earliest."""
+    late = targets["period"] > year
+    ranked = targets.assign(_late=late, _distance=(targets["period"] - year).abs()).sort_values(
+        ["_late", "_distance"], kind="stable"
+    )
+    best = ranked.drop_duplicates(["stratum_id", "variable", "reform_id"]).index
+    return targets.loc[sorted(best)].copy()
+
+
+def _name(level: str, place: str, variable: str, reform: int, constraints: tuple[Constraint, ...]) -> str:
+    area = "national" if level == "national" else f"{_PREFIX[level]}{place}"
+    what = f"{variable}_expenditure" if reform > 0 else variable
+    return f"{area}/{what}/{brackets(constraints)}"
