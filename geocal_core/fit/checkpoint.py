@@ -1,0 +1,91 @@
+"""The state of a fit on disk: one ``.npz`` without pickle, replaced as a whole, which refuses to continue another fit."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocal_core.errors import ArtifactError
+from geocal_core.store import atomic, canonical_json
+
+_FORMAT = 1
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass
+class Checkpoint:
+    """What a fit needs to go on.
+
+    Attributes
+    ----------
+    identity : mapping
+        What must be the same for a fit to go on from here: digest of the problem, hyper-parameters, seed, kind of device.
+        The random state is the seed with the epoch, because the noise is a function of both.
+    progress : dict
+        Numbers: epochs done, loss, length of the refit that is wanted, and whether the fit is finished.
+    gated : dict of arrays
+        Parameters and moments of the gated fit.
+    refit : dict of arrays
+        State of the refit; empty before and after it.
+    log : dict of arrays
+        Epochs that were logged and the estimates at them.
+    weights : ndarray
+        Final weights; empty before the end.
+    """
+
+    identity: Mapping[str, Any]
+    progress: dict[str, Any]
+    gated: Arrays
+    refit: Arrays = field(default_factory=dict)
+    log: Arrays = field(default_factory=dict)
+    weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def save(self, path: Path) -> None:
+        """Write it to a file, which is never seen half-written; the same state gives the same bytes."""
+        header = canonical_json({"format": _FORMAT, "identity": dict(self.identity), "progress": self.progress})
+        groups = {"gated": self.gated, "refit": self.refit, "log": self.log}
+        arrays = {f"{group}.{name}": array for group, members in groups.items() for name, array in members.items()}
+        with atomic(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, header=np.array(header), weights=self.weights, **arrays)  # type: ignore[arg-type]
+
+
+def load(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
+    """Read a checkpoint that must belong to the fit ``identity``.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is damaged or no checkpoint, or belongs to another fit: the message says what differs.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        header = json.loads(str(arrays.pop("header")))
+        if header["format"] != _FORMAT:
+            raise ArtifactError(f"the checkpoint {path} has format {header['format']}", "delete it and fit again")
+        found, progress, weights = header["identity"], header["progress"], arrays.pop("weights")
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"the checkpoint {path} cannot be read ({error})", "delete it and fit again") from error
+    differences = [
+        f"{key} (there {found.get(key)}, here {identity.get(key)})"
+        for key in sorted({*found, *identity})
+        if found.get(key) != identity.get(key)
+    ]
+    if differences:
+        raise ArtifactError(
+            f"the checkpoint {path} belongs to another fit: {', '.join(differences)} differs",
+            "give another checkpoint file, or delete this one",
+        )
+    groups: dict[str, Arrays] = {"gated": {}, "refit": {}, "log": {}}
+    for name, array in arrays.items():
+        group, _, member = name.partition(".")
+        groups[group][member] = array
+    return Checkpoint(found, progress, groups["gated"], groups["refit"], groups["log"], weights)

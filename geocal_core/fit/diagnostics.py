@@ -1,0 +1,189 @@
+"""How good a set of weights is: errors by target, level and family, quality of the weights, and whether levels add up.
+
+All sums are in float64. Targets of 0 have no relative error and are counted apart, and so are targets without support.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from geocal_core.fit.problem import Floats
+
+Bools = NDArray[np.bool_]
+WITHIN = (0.01, 0.05, 0.10)
+_LEVEL_ORDER = ("national", "state", "district")
+
+
+def relative_errors(target: Floats, estimate: Floats) -> Floats:
+    """(estimate - target) / |target|; NaN for a target of 0."""
+    result = np.full(len(target), np.nan)
+    np.divide(estimate - target, np.abs(target), out=result, where=target != 0)
+    return result
+
+
+def target_table(names: Sequence[str], target: Floats, estimate: Floats, achievable: Bools) -> pd.DataFrame:
+    """One row for each target: target, true_value, estimate, rel_error, abs_rel_error, achievable."""
+    error = relative_errors(target, estimate)
+    return pd.DataFrame(
+        {
+            "target": list(names),
+            "true_value": target,
+            "estimate": estimate,
+            "rel_error": error,
+            "abs_rel_error": np.abs(error),
+            "achievable": achievable,
+        }
+    )
+
+
+def error_table(targets: pd.DataFrame, estimate: Floats, achievable: Bools) -> pd.DataFrame:
+    """Errors with what is known of each target.
+
+    Parameters
+    ----------
+    targets : DataFrame
+        Columns ``name``, ``variable``, ``domain_variable``, ``geo_level``, ``geographic_id`` and ``value``.
+    estimate : ndarray, shape (n_targets,)
+    achievable : ndarray of bool, shape (n_targets,)
+        Whether a record has a non-zero value for the target.
+
+    Returns
+    -------
+    DataFrame
+        Columns name, level, geographic_id, family, target, estimate, error, rel_error, abs_rel_error, achievable.
+    """
+    value = targets["value"].to_numpy(dtype=np.float64)
+    domain = targets["domain_variable"].fillna("").astype(str)
+    family = targets["variable"].astype(str).where(domain == "", targets["variable"].astype(str) + " by " + domain)
+    relative = relative_errors(value, estimate)
+    return pd.DataFrame(
+        {
+            "name": targets["name"].astype(str).to_numpy(),
+            "level": targets["geo_level"].astype(str).to_numpy(),
+            "geographic_id": targets["geographic_id"].astype(str).to_numpy(),
+            "family": family.to_numpy(),
+            "target": value,
+            "estimate": estimate,
+            "error": estimate - value,
+            "rel_error": relative,
+            "abs_rel_error": np.abs(relative),
+            "achievable": achievable,
+        }
+    )
+
+
+def error_summary(errors: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Errors summed up by columns of an error table.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``by``, then targets (all), unsupported, zero (supported targets of 0), fitted (the rest), and of the
+        fitted: within_1, within_5, within_10 (shares in [0, 1]), median, p90 and max of the absolute relative error. NaN
+        where nothing was fitted.
+    """
+    rows = []
+    for key, group in errors.groupby(list(by), sort=True):
+        supported = group[group["achievable"]]
+        error = supported["abs_rel_error"].dropna().to_numpy()
+        counts = {"targets": len(group), "unsupported": len(group) - len(supported), "zero": len(supported) - len(error)}
+        rows.append(dict(zip(by, key, strict=True)) | counts | {"fitted": len(error)} | error_shares(error))
+    table = pd.DataFrame(rows)
+    if "level" in table:
+        rank = {level: place for place, level in enumerate(_LEVEL_ORDER)}
+        order = table["level"].map(lambda level: rank.get(level, len(rank)))
+        table = table.assign(order=order).sort_values(["order", *by], kind="stable").drop(columns="order")
+    return table.reset_index(drop=True)
+
+
+def error_shares(error: Floats) -> dict[str, float]:
+    """Shares within 1, 5 and 10 % and quantiles of absolute relative errors; NaN where there are none."""
+    if not len(error):
+        return dict.fromkeys(("within_1", "within_5", "within_10", "median", "p90", "max"), float("nan"))
+    shares = {f"within_{round(100 * limit)}": float(np.mean(error <= limit)) for limit in WITHIN}
+    quantiles = {"median": np.median(error), "p90": np.quantile(error, 0.9), "max": error.max()}
+    return shares | {name: float(value) for name, value in quantiles.items()}
+
+
+def effective_sample_size(weights: Floats) -> float:
+    """Kish's (sum of weights)^2 / (sum of squared weights); 0 for weights that are all 0."""
+    squares = float(np.sum(weights**2))
+    return float(np.sum(weights)) ** 2 / squares if squares > 0 else 0.0
+
+
+def weight_summary(weights: Floats, district: NDArray[np.integer] | None = None) -> dict[str, float]:
+    """Quality of weights: columns, kept, sum, largest and its share, effective sample size; by district where they are given.
+
+    Parameters
+    ----------
+    weights : ndarray of float64, shape (n_columns,)
+    district : ndarray of int, shape (n_columns,), optional
+
+    Returns
+    -------
+    dict
+        For districts: their number, how many kept nothing, and the least and the median number of kept columns.
+    """
+    total = float(weights.sum())
+    largest = float(weights.max(initial=0.0))
+    summary = {
+        "columns": float(len(weights)),
+        "kept": float(np.count_nonzero(weights)),
+        "sum": total,
+        "largest": largest,
+        "largest_share": largest / total if total > 0 else 0.0,
+        "effective_sample_size": effective_sample_size(weights),
+    }
+    if district is not None:
+        _, place = np.unique(district, return_inverse=True)
+        kept = np.bincount(place, weights=weights > 0)
+        summary |= {
+            "districts": float(len(kept)),
+            "districts_empty": float(np.count_nonzero(kept == 0)),
+            "kept_per_district_least": float(kept.min()),
+            "kept_per_district_median": float(np.median(kept)),
+        }
+    return summary
+
+
+def additivity(errors: pd.DataFrame) -> pd.DataFrame:
+    """Whether the levels add up, for each kind of target that is there at two neighbouring levels with all its areas.
+
+    Returns
+    -------
+    DataFrame
+        Columns total (``national`` or ``state``), family, totals (how many were compared), estimate_gap and target_gap: the
+        largest |sum of the parts - total| / |total| among estimates and among targets. A target gap says that the published
+        figures contradict each other by that much, so that no weights can meet them all.
+    """
+    table = errors.assign(kind=errors["name"].str.partition("/")[2])
+    national, state, district = (table[table["level"] == level] for level in _LEVEL_ORDER)
+    state = state.assign(key=pd.to_numeric(state["geographic_id"]).astype(int))
+    district = district.assign(key=pd.to_numeric(district["geographic_id"]).astype(int) // 100)
+    frames = [
+        _gaps("national", national.assign(key=0), state.assign(key=0)),
+        _gaps("state", state, district),
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _gaps(level: str, totals: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
+    """Gaps between totals and the sums of their parts, where every area that has any part has one."""
+    wanted = parts.groupby("key")["geographic_id"].nunique().rename("wanted")
+    sums = parts.groupby(["key", "kind"]).agg(
+        parts_target=("target", "sum"), parts_estimate=("estimate", "sum"), areas=("geographic_id", "nunique")
+    )
+    joined = totals.merge(sums.reset_index(), on=["key", "kind"]).merge(wanted.reset_index(), on="key")
+    joined = joined[joined["areas"] == joined["wanted"]]
+    for name in ("target", "estimate"):
+        gap = np.abs(joined[f"parts_{name}"] - joined[name])
+        joined[f"{name}_gap"] = np.where(gap == 0, 0.0, gap / np.maximum(np.abs(joined[name]), np.finfo(float).tiny))
+    result = joined.groupby("family", sort=True).agg(
+        totals=("name", "size"), estimate_gap=("estimate_gap", "max"), target_gap=("target_gap", "max")
+    )
+    result.insert(0, "total", level)
+    return result.reset_index()[["total", "family", "totals", "estimate_gap", "target_gap"]]
