@@ -60,7 +60,14 @@ def test_places_form_a_chain_and_weights_add_up(tiny: Store) -> None:
         with h5py.File(tiny.path(area(key).artifact)) as file:
             read = {
                 name: file[f"{name}/2024"][()]
-                for name in ("block_geoid", "tract_geoid", "county_geoid", "state_fips", "congressional_district_geoid", "household_weight")
+                for name in (
+                    "block_geoid",
+                    "tract_geoid",
+                    "county_geoid",
+                    "state_fips",
+                    "congressional_district_geoid",
+                    "household_weight",
+                )
             }
         block = read["block_geoid"].astype(str)
         assert (block.astype("U11") == read["tract_geoid"].astype(str)).all()
