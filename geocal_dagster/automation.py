@@ -11,16 +11,17 @@ _AC = dg.AutomationCondition
 
 _changed = _AC.any_deps_match(_AC.data_version_changed()) | _AC.code_version_changed()
 
-# The change is latched until a run is *requested*, not until one ends: a target database that is published while a fit of hours
-# is going would otherwise be lost the moment that fit succeeds (as it is by `AutomationCondition.eager()`). Data versions are
-# digests of content, so a parent that was rebuilt to the same bytes changes nothing. Deps are digested before children start:
-# hence nothing is requested while one is missing, running, or has failed a check.
+# A reason to build is latched until a run is *requested*, not until one ends: targets published while a fit of hours is going
+# would otherwise be lost the moment that fit succeeds (as they are by `AutomationCondition.eager()`). A change in the very tick
+# after a request is a new reason too, hence `& ~_changed`. Data versions are digests of content, so a parent that was rebuilt
+# to the same bytes changes nothing.
+_due = _changed.since(_AC.initial_evaluation() | (_AC.newly_requested() & ~_changed)) | _AC.newly_missing().since(
+    _AC.newly_requested()
+)
+
+# Nothing is requested while what it would read is missing, being made, or has failed a check: the reason waits.
 REBUILD: dg.AutomationCondition[dg.AssetKey] = (
-    (_changed.since(_AC.newly_requested() | _AC.initial_evaluation()) | _AC.newly_missing())
-    & _AC.all_deps_blocking_checks_passed()
-    & ~_AC.any_deps_missing()
-    & ~_AC.any_deps_in_progress()
-    & ~_AC.in_progress()
+    _due & _AC.all_deps_blocking_checks_passed() & ~_AC.any_deps_missing() & ~_AC.any_deps_in_progress() & ~_AC.in_progress()
 ).with_label("rebuild_on_change")
 
 REBUILD_SENSOR = dg.AutomationConditionSensorDefinition(

@@ -16,14 +16,14 @@ from typing import Any, Literal, cast, get_type_hints
 import dagster as dg
 from pydantic import Field, create_model
 
-from geocal_core.settings import FitSettings, Profile, RawSettings, Settings, as_config, profile
+from geocal_core.settings import FitSettings, GeographySettings, Profile, RawSettings, Settings, as_config, profile
 from geocal_core.stages import Stage
 
 # Settings that are text with a short list of permitted values.
 _CHOICES: Mapping[tuple[type, str], Any] = {
     (RawSettings, "origin"): Literal["demo", "folder"],
+    (GeographySettings, "agi_level"): Literal["district", "state"],
     (FitSettings, "preset"): Literal["local", "national"],
-    (FitSettings, "device"): Literal["cpu", "cuda"],
 }
 
 

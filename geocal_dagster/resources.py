@@ -14,7 +14,7 @@ from pydantic import Field
 
 from geocal_core.store import Store
 from geocal_dagster.compute.local import run_locally
-from geocal_dagster.compute.report import StageReport, StageRequest
+from geocal_dagster.compute.report import StageFailure, StageReport, StageRequest
 
 Launch = Callable[[dg.AssetExecutionContext, list[str], StageRequest], StageReport]
 
@@ -53,11 +53,11 @@ class StageLauncher(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises
         ------
-        dagster.Failure
+        StageFailure
             If the stage refuses (no retry), breaks down or is killed, or if ``compute`` names no launcher.
         """
         if self.compute not in _LAUNCHERS:
-            raise dg.Failure(
+            raise StageFailure(
                 f"GEOCAL_COMPUTE is {self.compute!r}: this version of geocal launches stages on the same machine only;"
                 " unset it or set it to local",
                 allow_retries=False,

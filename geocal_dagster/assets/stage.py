@@ -6,7 +6,7 @@ knows (pools, GPU tags, partitions) is in the tables below.
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of an asset's function; one of them is made below.
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -17,7 +17,7 @@ from geocal_core.progress import Value
 from geocal_core.settings import Settings, as_config, from_config
 from geocal_core.stages import Stage, code_version
 from geocal_dagster.automation import REBUILD
-from geocal_dagster.compute.report import StageReport, StageRequest
+from geocal_dagster.compute.report import Check, StageFailure, StageReport, StageRequest
 from geocal_dagster.config import config_class
 from geocal_dagster.partitions import AREA_PARTITIONS
 from geocal_dagster.resources import ArtifactStore, StageLauncher
@@ -59,24 +59,33 @@ def stage_asset(stage: Stage, defaults: Settings, retry_policy: dg.RetryPolicy |
         config: form,  # type: ignore[valid-type]  # a class for each stage
         store: ArtifactStore,
         launcher: StageLauncher,
-    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with an argument Dagster does not know it again
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         request = StageRequest(
             stage=stage.name,
             root=store.absolute_root,
             settings=_checked_settings(stage, config),
             areas=tuple(context.partition_keys) if stage.partitioned else (),
         )
-        context.log.info(f"started{f' for {len(request.areas)} areas' if request.areas else ''}")
-        report = launcher.run(context, request)
+        context.log.info(f"started{_extent(request.areas)}")
+        try:
+            report = launcher.run(context, request)
+        except StageFailure as failure:
+            context.log.error(failure.description)  # now, and not when the rest of the run has ended
+            yield from (_check_result(check) for check in failure.checks if check.name in stage.checks)
+            raise
+        checks = [_reported(stage, name, report) for name in stage.checks]
         for key in request.areas:
             facts = report.partitions.get(key, {})
             context.add_asset_metadata(_metadata(store, area(key).artifact, facts), partition_key=key)
         context.log.info(_summary(report))
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata=_batch(report) if stage.partitioned else _metadata(store, stage.output, _numbers(report)),
-            check_results=[_check_result(stage, name, report) for name in stage.checks],
+            check_results=[_check_result(check) for check in checks],
             data_version=dg.DataVersion(report.digest),
         )
+        failed = [check.name for check in checks if not check.passed]
+        if failed:  # Dagster would see to it, but only after the retries, and a check does not pass by being repeated
+            raise dg.Failure(f"stage {stage.name} failed its check {', '.join(failed)}", allow_retries=False)
 
     return materialise
 
@@ -88,6 +97,12 @@ def _checked_settings(stage: Stage, config: dg.Config) -> dict[str, Any]:
     except ConfigError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     return as_config(settings)
+
+
+def _extent(areas: tuple[str, ...]) -> str:
+    if not areas:
+        return ""
+    return f" for {areas[0]}" if len(areas) == 1 else f" for the {len(areas)} areas {areas[0]} to {areas[-1]}"
 
 
 def _numbers(report: StageReport) -> dict[str, Value]:
@@ -104,15 +119,17 @@ def _metadata(store: ArtifactStore, artifact: str, facts: Mapping[str, Value]) -
     return {**facts, "path": dg.MetadataValue.path(path), "dagster/uri": path.as_uri()}
 
 
-def _check_result(stage: Stage, name: str, report: StageReport) -> dg.AssetCheckResult:
-    """The result of a check; an artifact that was reused passed its checks when it was made, or it would not exist."""
+def _reported(stage: Stage, name: str, report: StageReport) -> Check:
+    """A declared check as the stage reported it; an artifact that is reused passed its checks when it was made."""
     if name in report.checks:
-        return dg.AssetCheckResult(
-            check_name=name, passed=report.checks[name].passed, metadata=dict(report.checks[name].metadata)
-        )
+        return report.checks[name]
     if report.reused:
-        return dg.AssetCheckResult(check_name=name, passed=True, metadata={"reused": True})
+        return Check(name, True, {"reused": True})
     raise dg.Failure(f"stage {stage.name} ended without reporting its check {name!r}", allow_retries=False)
+
+
+def _check_result(check: Check) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(check_name=check.name, passed=check.passed, metadata=dict(check.metadata))
 
 
 def _summary(report: StageReport) -> str:

@@ -12,19 +12,22 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO
 
 import dagster as dg
 
 from geocal_core.errors import GeocalError
-from geocal_dagster.compute.report import StageReport, StageRequest, checks_in, read_report
+from geocal_dagster.compute.report import Check, StageFailure, StageReport, StageRequest, checks_in, read_report
 
 ERROR_PREFIX = "geocal: error: "
 
 # A stage that is told to stop finishes the file it is writing; after this many seconds it is ended.
 _PATIENCE_S = 20.0
+
+# Lines of a stage's standard error that are kept with its failure.
+_TAIL = 60
 
 
 def run_locally(context: dg.AssetExecutionContext, command: list[str], request: StageRequest) -> StageReport:
@@ -35,7 +38,7 @@ def run_locally(context: dg.AssetExecutionContext, command: list[str], request: 
 
     Raises
     ------
-    dagster.Failure
+    StageFailure
         With the stage's own error line, not to be retried, if it refused; or to be retried, if it broke down or was killed.
     """
     with dg.open_pipes_session(
@@ -52,7 +55,7 @@ def run_locally(context: dg.AssetExecutionContext, command: list[str], request: 
             start_new_session=True,
         )
         assert process.stderr is not None
-        last_lines: deque[str] = deque(maxlen=200)
+        last_lines: deque[str] = deque(maxlen=_TAIL)
         listener = threading.Thread(target=_pass_on, args=(process.stderr, last_lines), daemon=True)
         listener.start()
         try:
@@ -62,8 +65,7 @@ def run_locally(context: dg.AssetExecutionContext, command: list[str], request: 
             listener.join(timeout=5)
     messages = session.get_custom_messages()
     if process.returncode != 0:
-        _log_failed_checks(context, request.stage, messages)
-        raise _failure(request.stage, process.returncode, list(last_lines))
+        raise _failure(request.stage, process.returncode, list(last_lines), checks_in(messages).values())
     return read_report(request.stage, messages)
 
 
@@ -86,28 +88,17 @@ def _end_group(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
-def _log_failed_checks(context: dg.AssetExecutionContext, stage: str, messages: Iterable[Mapping[str, Any]]) -> None:
-    """Show the checks for which a stage gave up as failed checks of its asset, although there is no artifact."""
-    declared = {spec.name for spec in context.assets_def.check_specs}
-    for check in checks_in(messages).values():
-        if not check.passed and check.name in declared:
-            evaluation = dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey(stage), check_name=check.name, passed=False, metadata=dict(check.metadata)
-            )
-            context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]  # accepted, not declared
-
-
-def _failure(stage: str, code: int, last_lines: list[str]) -> dg.Failure:
+def _failure(stage: str, code: int, last_lines: list[str], checks: Iterable[Check]) -> StageFailure:
     errors = [line.removeprefix(ERROR_PREFIX) for line in last_lines if line.startswith(ERROR_PREFIX)]
-    facts: dict[str, int | dg.MarkdownMetadataValue] = {
-        "exit_code": code,
-        "last_lines": dg.MetadataValue.md("```\n" + "\n".join(last_lines[-40:]) + "\n```"),
-    }
-    if code == GeocalError.exit_code and errors:
-        return dg.Failure(errors[-1], metadata={**facts}, allow_retries=False)
-    if code < 0:
+    refused = code == GeocalError.exit_code and bool(errors)
+    if refused:
+        reason = errors[-1]
+    elif code < 0:
         name = signal.Signals(-code).name
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return dg.Failure(f"stage {stage} was killed by {name}{hint}; run it again: it carries on", metadata={**facts})
-    said = next((line for line in reversed(last_lines) if line.strip()), "no message")
-    return dg.Failure(f"stage {stage} broke down with exit code {code}: {said}", metadata={**facts})
+        reason = (
+            f"stage {stage} was killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}; run it again: it carries on"
+        )
+    else:
+        said = next((line for line in reversed(last_lines) if line.strip()), "no message")
+        reason = f"stage {stage} broke down with exit code {code}: {said}"
+    return StageFailure(reason, checks=checks, allow_retries=not refused, exit_code=code, last_lines="\n".join(last_lines))

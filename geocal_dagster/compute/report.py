@@ -76,6 +76,16 @@ class StageReport:
     partitions: Mapping[str, Mapping[str, Value]]
 
 
+class StageFailure(dg.Failure):
+    """A stage that did not make its artifact, with the checks that it reported before it gave up."""
+
+    def __init__(
+        self, description: str, *, checks: Iterable[Check] = (), allow_retries: bool = True, **facts: int | str
+    ) -> None:
+        super().__init__(description, metadata=facts, allow_retries=allow_retries)
+        self.checks = tuple(checks)
+
+
 def checks_in(messages: Iterable[Mapping[str, Any]]) -> dict[str, Check]:
     """The checks that were reported, by name."""
     return {m["check"]: Check(m["check"], m["passed"], m["metadata"]) for m in messages if "check" in m}
@@ -86,13 +96,13 @@ def read_report(stage: str, messages: Iterable[Mapping[str, Any]]) -> StageRepor
 
     Raises
     ------
-    dagster.Failure
+    StageFailure
         If the stage ended without its result.
     """
     messages = list(messages)
     results = [m["result"] for m in messages if "result" in m]
     if not results:
-        raise dg.Failure(f"stage {stage} ended without reporting a result", allow_retries=False)
+        raise StageFailure(f"stage {stage} ended without reporting a result", allow_retries=False)
     return StageReport(
         digest=results[-1]["digest"],
         reused=results[-1]["reused"],
