@@ -3,6 +3,9 @@
 A simulation is never used again after its inputs change, because the engine keeps values of earlier inputs in places that no
 public call clears. Households may lie in several states, but then the formulas of every one of these states run over every
 household, which costs many times more time and memory; give one state at a time wherever the file is large.
+
+The engine's ``Simulation`` is used, not its ``Microsimulation``: the values are the same (tests compare them), but the latter
+wraps every intermediate array in a weighted pandas series, which takes most of the time of a small simulation.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,10 +85,11 @@ def simulate(population: Population, variables: Sequence[str], year: int) -> dic
 
 
 def _calculate(population: Population, variables: list[str]) -> dict[str, Values]:
-    from policyengine_us import Microsimulation
-
     tax_benefit_system()
-    simulation = Microsimulation(dataset=_InMemory(population))
+    from policyengine_us import Simulation
+
+    simulation = Simulation(dataset=_InMemory(population))
+    _adopt_pinned_systems(simulation.tax_benefit_system)
     try:
         return {name: _native(simulation, name, population.period) for name in variables}
     finally:
@@ -93,8 +98,22 @@ def _calculate(population: Population, variables: list[str]) -> dict[str, Values
 
 
 def _native(simulation: Any, variable: str, year: int) -> Values:
-    values = np.asarray(simulation.calculate(variable, year, use_weights=False))
+    values = np.asarray(simulation.calculate(variable, year, decode_enums=True))
     return values.astype(str) if value_kind(variable) is str else values
+
+
+def _adopt_pinned_systems(system: Any) -> None:
+    """Let a simulation use the law of earlier years that an earlier simulation of this process has prepared.
+
+    New York's child credit is computed under federal law of 2017, for which the engine clones its whole system (12 s, 0.8 GB).
+    It keeps the clone but ties it to the one simulation that asked first, although every simulation of current law could
+    share it: all have one parameter tree. Entries for another tree are left alone.
+    """
+    from policyengine_us.tools import pinned_tbs
+
+    for name, (_, tree, pinned) in pinned_tbs._PINNED_TBS_CACHE.items():
+        if tree() is system.parameters:
+            pinned_tbs._PINNED_TBS_CACHE[name] = (weakref.ref(system), tree, pinned)
 
 
 def release_memory() -> None:

@@ -80,12 +80,14 @@ def quantities_of(
     reforms = targets.loc[targets["reform_id"] != 0]
     if len(reforms):
         raise ConfigError(
-            f"{len(reforms)} targets, such as {reforms['name'].iloc[0]}, measure the change under a reform, which is not supported",
-            "deactivate them in the database",
+            f"{reforms['name'].iloc[0]} measures the change under a reform, which cannot be simulated yet",
+            "make them inactive in the database",
         )
     places = {c.variable for found in constraints.values() for c in found} & set(PLACE_INPUTS)
     if places:
-        raise ConfigError(f"a constraint looks at {sorted(places)[0]}, which the engine is not told", "deactivate its targets")
+        raise ConfigError(
+            f"a constraint looks at {sorted(places)[0]}, which the engine is not told", "make its targets inactive"
+        )
     measured = [
         Quantity(str(variable), tuple(sorted(constraints.get(int(stratum), ()))))
         for variable, stratum in zip(targets["variable"], targets["stratum_id"], strict=True)
@@ -93,6 +95,11 @@ def quantities_of(
     distinct = tuple(sorted(set(measured)))
     position = {quantity: i for i, quantity in enumerate(distinct)}
     return distinct, np.array([position[quantity] for quantity in measured], dtype=np.int64)
+
+
+def variables_of(quantities: Sequence[Quantity]) -> tuple[str, ...]:
+    """All variables of the engine that quantities are computed from, sorted."""
+    return tuple(sorted(frozenset[str]().union(*(quantity.needs for quantity in quantities))))
 
 
 def household_values(
@@ -163,8 +170,9 @@ class _People:
         """Sum over the units of each household."""
         if entity not in self._household_of:
             self._household_of[entity] = self._population.household_of(entity)
-        households = self._population.count("household")
-        return np.bincount(self._household_of[entity], weights=amounts, minlength=households)
+        totals: NDArray[np.float64] = np.zeros(self._population.count("household"))
+        np.add.at(totals, self._household_of[entity], amounts)
+        return totals
 
     def _persons_satisfying(self, constraint: Constraint) -> NDArray[np.bool_]:
         if constraint not in self._satisfied:
