@@ -1,0 +1,1 @@
+"""The report of errors: how far the calibrated totals are from the published ones."""

@@ -1,0 +1,59 @@
+"""The files that a fit leaves behind: weights, diagnostics, log and the settings of the run.
+
+Nothing in them tells the time of day or how long it took: the same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geocal_core.fit.fitting import FitResult
+from geocal_core.store import digest_path
+
+WEIGHTS = "calibration_weights.npy"
+DIAGNOSTICS = "unified_diagnostics.csv"
+LOG = "calibration_log.csv"
+CONFIG = "unified_run_config.json"
+CHECKPOINT = "checkpoint.npz"
+
+
+def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -> None:
+    """Write weights, diagnostics, log and run configuration into an existing folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The checkpoint, if there is one, already lies in it and is listed among the artifacts.
+    result : FitResult
+    settings : mapping
+        JSON-able facts on the run, such as its preset, seed and the digest of the package; they open the configuration.
+    """
+    with (folder / WEIGHTS).open("wb") as stream:
+        np.save(stream, result.weights, allow_pickle=False)
+    result.diagnostics.to_csv(folder / DIAGNOSTICS, index=False, lineterminator="\n")
+    result.log.to_csv(folder / LOG, index=False, lineterminator="\n")
+    names = (WEIGHTS, DIAGNOSTICS, LOG, CHECKPOINT)
+    error = result.diagnostics.loc[result.diagnostics["achievable"], "abs_rel_error"].mean()
+    config = {
+        **settings,
+        "n_targets": len(result.diagnostics),
+        "n_columns": len(result.weights),
+        "weight_format": "clone_level",
+        "weight_sum": float(result.weights.sum()),
+        "weight_nonzero": int(np.count_nonzero(result.weights)),
+        "mean_error_pct": 100.0 * float(error),
+        "loss": result.loss,
+        "gated_loss": result.gated_loss,
+        "initial_loss": result.initial_loss,
+        "refit_epochs_done": result.refit_epochs,
+        "zero_targets": list(result.zero_targets),
+        "lost_targets": list(result.lost_targets),
+        "unsupported_targets": list(result.unsupported_targets),
+        "artifacts": {name: f"sha256:{digest_path(folder / name)}" for name in names if (folder / name).exists()},
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")

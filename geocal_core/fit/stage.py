@@ -1,0 +1,137 @@
+"""The fit as a stage: a calibration package in, a folder of weights with their diagnostics and the final checkpoint out."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from geocal_core.errors import ArtifactError
+from geocal_core.fit.diagnostics import error_shares, weight_summary
+from geocal_core.fit.fitting import FitResult, fit
+from geocal_core.fit.output import CHECKPOINT, write_result
+from geocal_core.matrix.package import Package
+from geocal_core.progress import Reporter, Value
+from geocal_core.settings import FitSettings
+from geocal_core.stages import StageContext
+
+
+def build(context: StageContext) -> dict[str, Value]:
+    """Fit the package; the checkpoint in the stage's scratch folder lets a killed run go on where it was."""
+    package = context.inputs["calibration_package"]
+    return fit_package(package, context.output, context.scratch, context.settings, context.reporter, verify=False)
+
+
+def fit_package(
+    package: Path, output: Path, scratch: Path, settings: FitSettings, reporter: Reporter, verify: bool = True
+) -> dict[str, Value]:
+    """Fit the weights of a calibration package.
+
+    Parameters
+    ----------
+    package : Path
+        Folder of the package.
+    output : Path
+        Folder to make: ``calibration_weights.npy`` (float64, a weight for each column), ``unified_diagnostics.csv``,
+        ``calibration_log.csv``, ``unified_run_config.json`` and ``checkpoint.npz``.
+    scratch : Path
+        Folder for the checkpoint while the fit runs; the caller removes it when all is done.
+    settings : FitSettings
+    reporter : Reporter
+        Told the progress and the checks ``weights_valid`` and ``fit_improved``.
+    verify : bool
+        Whether the package's digests are checked, which reads it once more.
+
+    Returns
+    -------
+    dict
+        Numbers on the fit, the same for the same seed.
+
+    Raises
+    ------
+    ArtifactError
+        If the package is damaged, the checkpoint is another fit's, or a check fails.
+    ConfigError
+        If a setting is out of its range.
+    """
+    opened = Package.open(package, verify=verify)
+    scratch.mkdir(parents=True, exist_ok=True)
+    unsupported = int(np.count_nonzero(~opened.supported))
+    reporter.progress(
+        f"fitting {opened.matrix.shape[0]:,} targets ({unsupported:,} without support) with {opened.matrix.shape[1]:,} columns "
+        f"and {opened.matrix.nnz:,} non-zeros, preset {settings.preset}, {settings.device}"
+    )
+    result = fit(
+        opened.matrix,
+        opened.targets,
+        preset=settings.preset,
+        initial_weights=opened.initial_weights,
+        epochs=settings.epochs,
+        refit_epochs=settings.refit_epochs,
+        seed=settings.seed,
+        device=settings.device,
+        checkpoint=scratch / CHECKPOINT,
+        progress=reporter.progress,
+        lambda_l0=settings.lambda_l0,
+        lambda_l2=settings.lambda_l2,
+        beta=settings.beta,
+        learning_rate=settings.learning_rate,
+    )
+    _check(result, reporter)
+    output.mkdir(parents=True)
+    shutil.copyfile(scratch / CHECKPOINT, output / CHECKPOINT)
+    facts = {
+        "package_digest": opened.digest,
+        "n_records": opened.n_records,
+        "n_clones": opened.n_clones,
+        "preset": settings.preset,
+        "epochs": settings.epochs,
+        "refit_epochs": settings.refit_epochs,
+        "seed": settings.seed,
+        "device": settings.device,
+        **asdict(result.hyperparameters),
+    }
+    write_result(output, result, facts)
+    return _numbers(result, weight_summary(result.weights, opened.district))
+
+
+def _check(result: FitResult, reporter: Reporter) -> None:
+    weights = result.weights
+    valid = bool(np.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any())
+    kept = int(np.count_nonzero(weights))
+    reporter.check("weights_valid", valid, {"kept": kept, "columns": len(weights), "sum": float(weights.sum())})
+    improved = result.loss < result.initial_loss
+    losses: dict[str, Value] = {"initial_loss": result.initial_loss, "gated_loss": result.gated_loss, "loss": result.loss}
+    reporter.check("fit_improved", improved, losses)
+    if not valid:
+        raise ArtifactError("the fit gave weights that are negative, not finite or all 0", "lower learning_rate")
+    if not improved:
+        raise ArtifactError(
+            f"the fit did not improve on its starting weights (loss {result.loss:.6g}, at the start {result.initial_loss:.6g})",
+            "ask for more epochs, or lower lambda_l0",
+        )
+
+
+def _numbers(result: FitResult, quality: dict[str, float]) -> dict[str, Value]:
+    reached = result.diagnostics.loc[result.diagnostics["achievable"], "abs_rel_error"].dropna().to_numpy()
+    return {
+        "loss": result.loss,
+        "gated_loss": result.gated_loss,
+        "initial_loss": result.initial_loss,
+        "refit_epochs": result.refit_epochs,
+        "targets": len(result.diagnostics),
+        "targets_unsupported": len(result.unsupported_targets),
+        "targets_zero": len(result.zero_targets),
+        "targets_lost": len(result.lost_targets),
+        **{name: share for name, share in error_shares(reached).items() if np.isfinite(share)},
+        "columns": int(quality["columns"]),
+        "kept": int(quality["kept"]),
+        "weight_sum": quality["sum"],
+        "largest_weight": quality["largest"],
+        "largest_weight_share": quality["largest_share"],
+        "effective_sample_size": quality["effective_sample_size"],
+        "districts_empty": int(quality["districts_empty"]),
+        "kept_per_district_least": int(quality["kept_per_district_least"]),
+    }
