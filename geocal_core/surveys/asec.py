@@ -12,12 +12,12 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pandas as pd
 
 from geocal_core.errors import InputError
+from geocal_core.surveys.columns import read_columns
 
 # What places a person, a family and a household; record keys of the ASEC data dictionary.
 PERSON_KEYS = ("PH_SEQ", "P_SEQ", "PF_SEQ")
@@ -89,58 +89,12 @@ def read_asec(folder: Path, year: int, person_columns: Iterable[str], household_
 
 
 def _read(archive: zipfile.ZipFile, zip_file: str, member: str, columns: Sequence[str]) -> pd.DataFrame:
-    """The wanted columns of one member; its rows are streamed, so the many others take no memory."""
+    """The wanted columns of one member."""
     inside = [name for name in archive.namelist() if name.rpartition("/")[2] == member]
     if len(inside) != 1:
         held = ", ".join(sorted(name.rpartition("/")[2] for name in archive.namelist()))
         raise InputError(f"{zip_file} holds no {member} but {held}", "it is of another year or form; use the published zip")
-    label = f"{zip_file}/{member}"
-    with archive.open(inside[0]) as stream:
-        header = stream.readline().decode("utf-8-sig", errors="replace").strip().replace('"', "").split(",")
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise InputError(
-            f"{label} lacks the column {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""),
-            "use the zip as the Census Bureau publishes it",
-        )
-    with archive.open(inside[0]) as stream:
-        return read_numbers(stream, label, columns)
-
-
-def read_numbers(stream: IO[bytes], label: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of a csv stream as numbers (int64 where all are whole, else float64).
-
-    Parameters
-    ----------
-    stream : binary stream
-        A csv file with a header.
-    label : str
-        Name of the file for messages.
-    columns : sequence of str
-        Wanted columns, all of them in the header.
-
-    Raises
-    ------
-    InputError
-        If there is no row, a row is cut off, or a wanted value is missing or no number.
-    """
-    wanted = list(dict.fromkeys(columns))
-    try:
-        frame = pd.read_csv(stream, usecols=wanted, low_memory=False, encoding="utf-8-sig")[wanted]
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{label} cannot be read as csv ({str(error).splitlines()[0]})", "fetch the file again") from error
-    if frame.empty:
-        raise InputError(f"{label} holds no record", "fetch the file again")
-    for name in wanted:
-        numbers = pd.to_numeric(frame[name], errors="coerce").astype(np.float64).to_numpy()
-        wrong = np.flatnonzero(~np.isfinite(numbers))
-        if len(wrong):
-            value = frame[name].iloc[wrong[0]]
-            shown = "no value" if pd.isna(value) else f"the value {value!r}"
-            raise InputError(f"{label} has {shown} in column {name}, line {wrong[0] + 2}", "a number is needed there")
-        whole = bool((numbers == np.floor(numbers)).all())
-        frame[name] = numbers.astype(np.int64) if whole else numbers
-    return frame
+    return read_columns(lambda: archive.open(inside[0]), f"{zip_file}/{member}", columns)
 
 
 def _close(persons: pd.DataFrame, families: pd.DataFrame, households: pd.DataFrame, zip_file: str) -> Asec:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from geocal_core.progress import Silent
-from geocal_core.surveys import asec, cps
+from geocal_core.surveys import asec, cps, puf
 
 TABLE = Path(cps.__file__).parent / "data" / "cps_variables.csv"
 
@@ -118,3 +118,53 @@ def stage_context(tmp_path: Path) -> Callable[..., Any]:
 def bits(values: object) -> list[Any]:
     """Values as a plain list."""
     return np.asarray(values).tolist()
+
+
+def tax_returns(n: int = 400) -> pd.DataFrame:
+    """The public use file: ``n`` returns in 2015 dollars and the four aggregate records."""
+    rules = pd.read_csv(Path(puf.__file__).parent / "data" / "puf_variables.csv")
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(0, index=range(n), columns=list(dict.fromkeys(rules["column"])))
+    frame["RECID"] = np.arange(10, 10 + n)
+    frame["MARS"] = rng.choice([1, 2, 3, 4], n, p=[0.5, 0.35, 0.05, 0.1])
+    frame["XTOT"] = 1 + (frame["MARS"] == 2) + rng.integers(0, 6, n) * (rng.random(n) < 0.4)
+    frame["S006"] = rng.integers(100, 90_000_00, n)
+    frame["E00200"] = (rng.lognormal(10, 1, n) * (rng.random(n) < 0.8)).astype(int)
+    frame["E00900"] = np.where(rng.random(n) < 0.2, rng.normal(5_000, 20_000, n), 0).astype(int)
+    frame["E02400"] = np.where(rng.random(n) < 0.2, rng.integers(5_000, 30_000, n), 0)
+    frame["E00600"] = np.where(rng.random(n) < 0.2, rng.integers(10, 9_000, n), 0)
+    frame["E00650"] = frame["E00600"] // 2
+    frame["E01500"] = np.where(rng.random(n) < 0.2, rng.integers(10, 60_000, n), 0)
+    frame["E01700"] = frame["E01500"] * 2 // 3
+    frame["E26270"] = np.where(rng.random(n) < 0.1, rng.normal(0, 50_000, n), 0).astype(int)
+    frame["E00100"] = frame["E00200"] + frame["E00900"]
+    aggregate = frame.iloc[:4].assign(RECID=range(999_996, 1_000_000), MARS=0, S006=30_000, E00100=50_000_000)
+    return pd.concat([frame, aggregate], ignore_index=True)
+
+
+def supplement(returns: pd.DataFrame) -> pd.DataFrame:
+    """The demographic supplement of the returns, in another order; it leaves every seventh return out."""
+    rng = np.random.default_rng(6)
+    told = returns[(returns["RECID"] < 999_996) & (returns["RECID"] % 7 > 0)].sample(frac=1, random_state=1)
+    n = len(told)
+    split = np.where(told["MARS"] == 2, rng.integers(1, 4, n), 0)
+    ages = {f"AGEDP{order}": rng.integers(0, 7, n) for order in (1, 2, 3)}
+    return pd.DataFrame(
+        {"RECID": told["RECID"], "AGERANGE": rng.integers(0, 8, n), "GENDER": rng.integers(1, 3, n), "EARNSPLIT": split, **ages}
+    )
+
+
+@pytest.fixture
+def puf_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write the two files of the public use file; keywords ``returns`` and ``people`` replace them."""
+
+    def write(returns: pd.DataFrame | None = None, people: pd.DataFrame | None = None) -> Path:
+        folder = tmp_path / "irs_puf"
+        folder.mkdir(exist_ok=True)
+        returns = tax_returns() if returns is None else returns
+        people = supplement(returns) if people is None else people
+        returns.to_csv(folder / "puf_2015.csv", index=False)
+        people.to_csv(folder / "demographics_2015.csv", index=False)
+        return folder
+
+    return write
