@@ -44,7 +44,8 @@ class Stratum(Base):
     notes: Mapped[str | None]
 
     constraints: Mapped[list[StratumConstraint]] = relationship(back_populates="stratum", cascade="all, delete-orphan")
-    targets: Mapped[list[Target]] = relationship(back_populates="stratum", cascade="all, delete-orphan")
+    # No cascade: a stratum goes only when its targets are gone (flushed), as the triggers demand.
+    targets: Mapped[list[Target]] = relationship(back_populates="stratum", passive_deletes="all")
     parent: Mapped[Stratum | None] = relationship(remote_side=[stratum_id])
 
     def rules(self) -> tuple[Constraint, ...]:
@@ -177,7 +178,14 @@ def identity(rules: Iterable[Constraint], parent_id: int | None, parent_rules: I
 
 @event.listens_for(Session, "before_flush")
 def _hold_rules(session: Session, *_: Any) -> None:
-    """Check and hash every stratum that is about to be written, or whose constraints are."""
+    """Check and hash every stratum that is about to be written, or whose constraints are.
+
+    A target is added after its stratum: the triggers look at the stratum's constraints when the target comes, and a
+    session that writes both at once does not say in which order.
+    """
+    for item in session.new:
+        if isinstance(item, Target) and item.stratum in session.new:
+            raise ConfigError(f"a target ({item.variable}) is added with its stratum", "flush the stratum first")
     touched = (*session.new, *session.dirty, *session.deleted)
     strata = {id(s): s for s in (item.stratum if isinstance(item, StratumConstraint) else item for item in touched)}
     for stratum in strata.values():
