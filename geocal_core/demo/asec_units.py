@@ -119,7 +119,7 @@ def spm_columns(
     threshold = _base(tenure) * scale * geography
     snap = _reported_snap(income, size, threshold, rng)
     childcare = np.asarray(population["spm_unit_pre_subsidy_childcare_expenses"], dtype=np.float64)
-    work_cost = total((nation.work.weeks > 0) * 45.0 * nation.work.weeks)
+    work_cost = 45.0 * total(nation.work.weeks)
     payroll = _PAYROLL_RATE * total(np.minimum(np.maximum(money["WSAL_VAL"] + money["SEMP_VAL"], 0), 168_600))
     medical, support = total(money["MOOP"]), total(money["CHSP_VAL"])
     federal = total(taxes["FEDTAX_AC"] * leads_tax_unit)
