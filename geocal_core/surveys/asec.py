@@ -23,6 +23,7 @@ from geocal_core.surveys.columns import read_columns
 PERSON_KEYS = ("PH_SEQ", "P_SEQ", "PF_SEQ")
 FAMILY_KEYS = ("FH_SEQ", "FFPOS")
 HOUSEHOLD_KEYS = ("H_SEQ",)
+_SURVEY_YEAR = "H_YEAR"
 
 _AGAIN = "fetch the zip again from census.gov, programs-surveys/cps/datasets"
 
@@ -82,9 +83,17 @@ def read_asec(folder: Path, year: int, person_columns: Iterable[str], household_
         with zipfile.ZipFile(path) as archive:
             persons = _read(archive, path.name, f"pppub{path.name[7:9]}.csv", [*PERSON_KEYS, *person_columns])
             families = _read(archive, path.name, f"ffpub{path.name[7:9]}.csv", FAMILY_KEYS)
-            households = _read(archive, path.name, f"hhpub{path.name[7:9]}.csv", [*HOUSEHOLD_KEYS, *household_columns])
+            households = _read(
+                archive, path.name, f"hhpub{path.name[7:9]}.csv", [*HOUSEHOLD_KEYS, _SURVEY_YEAR, *household_columns]
+            )
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path.name} is not a whole zip file ({error})", _AGAIN) from error
+    other = households[_SURVEY_YEAR] != year + 1
+    if other.any():
+        raise InputError(
+            f"{path.name} holds households of the survey of {households.loc[other.idxmax(), _SURVEY_YEAR]}, not of {year + 1}",
+            "use the zip as it was published",
+        )
     return _close(persons, families, households, path.name)
 
 

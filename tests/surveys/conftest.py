@@ -61,6 +61,8 @@ def people() -> pd.DataFrame:
     frame["OI_OFF"] = [0, 0, 0, 0, 0, 20]
     frame["DST_VAL1"] = [0, 0, 0, 0, 4_000, 7_000]
     frame["DST_SC1"] = [0, 0, 0, 0, 4, 3]
+    frame["DST_VAL2_YNG"] = [0, 900, 0, 0, 0, 0]
+    frame["DST_SC2_YNG"] = [0, 4, 0, 0, 0, 0]
     frame["HRSWK"], frame["WKSWORK"] = [40, 20, 10, 0, 0, 0], [52, 26, 52, 0, 0, 0]
     frame["PEDISOUT"] = [2, 2, 2, -1, 1, 2]
     frame["RETCB_VAL"] = [6_000, 0, 0, 0, 0, 500]
@@ -73,7 +75,9 @@ def families() -> pd.DataFrame:
 
 
 def households() -> pd.DataFrame:
-    return pd.DataFrame({"H_SEQ": [7, 3, 9], "HSUP_WGT": [150_050, 99_950, 0], "GESTFIPS": [36, 10, 56], "H_TENURE": [1, 2, 0]})
+    return pd.DataFrame(
+        {"H_SEQ": [7, 3, 9], "H_YEAR": 2025, "HSUP_WGT": [150_050, 99_950, 0], "GESTFIPS": [36, 10, 56], "H_TENURE": [1, 2, 0]}
+    )
 
 
 def zipped(members: Mapping[str, pd.DataFrame | str]) -> bytes:

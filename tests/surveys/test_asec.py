@@ -59,6 +59,10 @@ def test_refuses_another_year_under_the_right_name(asec_folder: Writer) -> None:
     refused(folder, "pppub25.csv", "pppub24.csv")
 
 
+def test_refuses_households_of_another_survey_under_the_right_names(asec_folder: Writer) -> None:
+    refused(asec_folder(households=households().assign(H_YEAR=2024)), "survey of 2024", "2025")
+
+
 def test_refuses_an_empty_folder(tmp_path: Path) -> None:
     refused(tmp_path, "asecpub25csv.zip", "nothing like it")
 

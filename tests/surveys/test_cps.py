@@ -56,7 +56,7 @@ def test_incomes_follow_the_documented_shares(built: Population) -> None:
     assert built["tax_exempt_interest_income"] == pytest.approx([160, 320, 0, 0, 0, 0])
     assert bits(built["alimony_income"]) == [900, 0, 0, 0, 0, 0]
     assert bits(built["strike_benefits"]) == [0] * 6
-    assert bits(built["taxable_ira_distributions"]) == [0, 0, 0, 0, 0, 4_000]
+    assert bits(built["taxable_ira_distributions"]) == [0, 0, 900, 0, 0, 4_000]
     assert bits(built["tax_exempt_ira_distributions"]) == [7_000, 0, 0, 0, 0, 0]
     assert built["weekly_hours_worked_before_lsr"] == pytest.approx([0, 40, 10, 10, 0, 0])
     assert bits(built["is_disabled"]) == [False] * 5 + [True]
