@@ -161,9 +161,8 @@ def test_profile_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _default_states() -> list[str]:
-    job = build_defs().resolve_implicit_global_asset_job_def()
-    fields = job.get_node_named("blocks").definition.config_schema.config_type.fields
-    states: list[str] = fields["states"].default_value
+    job: Any = build_defs().resolve_implicit_global_asset_job_def()
+    states: list[str] = job.get_node_named("blocks").definition.config_schema.config_type.fields["states"].default_value
     return states
 
 
