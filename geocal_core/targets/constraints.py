@@ -36,8 +36,8 @@ _ALONE = ("==", "!=")
 _LOWER = (">", ">=")
 _UPPER = ("<", "<=")
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_WHOLE = re.compile(r"[+-]?\d+")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _TRUTH = {"True": 1, "False": 0}
 _STATE_CODES = {str(state.fips) for state in STATES}
 _DISTRICT_CODES = {str(district) for district in DISTRICTS}

@@ -19,7 +19,7 @@ from typing import Any
 from geocal_core.errors import InputError
 from geocal_core.store import digest_path
 
-_NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?", re.ASCII)
 _AGAIN = "get the file again from its publisher"
 
 

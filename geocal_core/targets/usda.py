@@ -9,7 +9,9 @@ the summary includes, are left out of the nation.
 from __future__ import annotations
 
 import io
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -37,6 +39,19 @@ _MONTHS = ("Oct", "Nov", "Dec", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul",
 _HOUSEHOLDS, _BENEFITS = "Household", "Cost"
 _FOOTNOTE_MARK = re.compile(r"\s*\d+/$")
 _AGAIN = "get the zip again from FNS"
+
+# What zipfile raises on damaged archives (OSError where an offset points before the file), and openpyxl on damaged parts.
+_DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+)
+_DAMAGED_WORKBOOK = (InvalidFileException, LookupError, ValueError, TypeError, AttributeError, SyntaxError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -94,10 +109,14 @@ def _workbook(path: Path, name: str) -> Any:
                 raise InputError(f"{path.name} has no {name}", f"get a zip that has this fiscal year; this one has {years}")
             content = archive.read(members[name])
         return openpyxl.load_workbook(io.BytesIO(content), data_only=True)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path.name} is not a whole zip ({error})", _AGAIN) from error
-    except (InvalidFileException, KeyError, ValueError, TypeError, AttributeError, SyntaxError, IndexError) as error:
-        raise InputError(f"{path.name}, {name} is not a whole workbook ({error})", _AGAIN) from error
+    except _DAMAGED_ZIP as error:
+        raise InputError(f"{path.name} is not a whole zip ({_line(error)})", _AGAIN) from error
+    except _DAMAGED_WORKBOOK as error:
+        raise InputError(f"{path.name}, {name} is not a whole workbook ({_line(error)})", _AGAIN) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _blocks(sheet: Any, where: str, year: int) -> Iterator[_Block]:
@@ -167,7 +186,7 @@ def _year(block: _Block) -> tuple[float, float]:
         raise InputError(f"{block.total.where}: {block.name} has {len(block.months)} months instead of 12", _AGAIN)
     households, benefits = block.total.number(_HOUSEHOLDS), block.total.number(_BENEFITS)
     average = sum(row.number(_HOUSEHOLDS) for row in block.months) / len(_MONTHS)
-    paid = sum(row.number(_BENEFITS) for row in block.months)
+    paid = sum(row.number(_BENEFITS, signed=True) for row in block.months)  # corrections of earlier months may outweigh one
     # Averages are rounded to four decimals; months of benefits to whole dollars.
     if abs(households - average) > 0.01 or abs(benefits - paid) > len(_MONTHS):
         raise InputError(f"{block.total.where}: the Total of {block.name} does not agree with its months", _AGAIN)
