@@ -69,7 +69,8 @@ def simulate(population: Population, variables: Sequence[str], year: int) -> dic
     Raises
     ------
     ConfigError
-        If a variable is unknown or not local, the population holds anything but inputs of the engine, or the year differs.
+        If a variable is unknown or not local, the population holds anything but inputs of the engine, the year differs, or
+        the engine needs an input that is not there (SPM thresholds need a county).
     """
     if year != population.period:
         raise ConfigError(
@@ -98,7 +99,10 @@ def _calculate(population: Population, variables: list[str]) -> dict[str, Values
 
 
 def _native(simulation: Any, variable: str, year: int) -> Values:
-    values = np.asarray(simulation.calculate(variable, year, decode_enums=True))
+    try:
+        values = np.asarray(simulation.calculate(variable, year, decode_enums=True))
+    except ValueError as error:
+        raise ConfigError(f"policyengine-us cannot compute {variable} of this population ({error})") from error
     return values.astype(str) if value_kind(variable) is str else values
 
 
