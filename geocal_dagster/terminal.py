@@ -8,6 +8,9 @@ import time
 
 import dagster as dg
 
+# How Dagster's own messages begin among those that stages and assets send.
+_NOT_OURS = ("[pipes]", "Dependencies for step ")
+
 
 class StageLines(logging.Handler):
     """Prints ``seconds since the start, stage, message`` for every message that comes from a stage or its asset."""
@@ -20,7 +23,7 @@ class StageLines(logging.Handler):
         facts = getattr(record, "dagster_meta", None)
         if facts is None or facts["dagster_event"] is not None or facts["step_key"] is None:
             return
-        if facts["orig_message"].startswith("[pipes]"):
+        if facts["orig_message"].startswith(_NOT_OURS):
             return
         seconds = time.monotonic() - self._start
         print(f"{seconds:7.1f} s  {facts['step_key']:20s} {facts['orig_message']}", file=sys.stderr, flush=True)

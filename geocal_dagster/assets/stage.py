@@ -1,4 +1,4 @@
-"""An asset for a stage: its config checked, its command launched, its numbers reported. The same few lines for every stage.
+"""An asset for a stage: its command launched with the run's settings, its numbers reported. The same few lines for every stage.
 
 What differs between assets (name, inputs, group, checks, settings) is in the registry and the profile; what only the factory
 knows (pools, GPU tags, partitions) is in the tables below.
@@ -11,10 +11,9 @@ from typing import Any
 
 import dagster as dg
 
-from geocal_core.errors import ConfigError
 from geocal_core.places.catalogue import area
 from geocal_core.progress import Value
-from geocal_core.settings import Settings, as_config, from_config
+from geocal_core.settings import Settings
 from geocal_core.stages import Stage, code_version
 from geocal_dagster.automation import REBUILD
 from geocal_dagster.compute.report import Check, StageFailure, StageReport, StageRequest
@@ -34,7 +33,7 @@ _OP_TAGS: Mapping[str, dict[str, Any]] = {"weights": GPU_OP_TAGS, "national_weig
 
 def stage_asset(stage: Stage, defaults: Settings, retry_policy: dg.RetryPolicy | None = RETRY) -> dg.AssetsDefinition:
     """The asset of a stage, whose launch form offers the given settings."""
-    form = config_class(stage, defaults)
+    form: Any = config_class(stage, defaults)  # a class, made here: the annotation of `config` below
 
     @dg.asset(
         name=stage.name,
@@ -56,14 +55,14 @@ def stage_asset(stage: Stage, defaults: Settings, retry_policy: dg.RetryPolicy |
     )
     def materialise(
         context: dg.AssetExecutionContext,
-        config: form,  # type: ignore[valid-type]  # a class for each stage
+        config: form,
         store: ArtifactStore,
         launcher: StageLauncher,
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         request = StageRequest(
             stage=stage.name,
             root=store.absolute_root,
-            settings=_checked_settings(stage, config),
+            settings=config.model_dump(),
             areas=tuple(context.partition_keys) if stage.partitioned else (),
         )
         context.log.info(f"started{_extent(request.areas)}")
@@ -88,15 +87,6 @@ def stage_asset(stage: Stage, defaults: Settings, retry_policy: dg.RetryPolicy |
             raise dg.Failure(f"stage {stage.name} failed its check {', '.join(failed)}", allow_retries=False)
 
     return materialise
-
-
-def _checked_settings(stage: Stage, config: dg.Config) -> dict[str, Any]:
-    """The settings of a run's config as a stage takes them; what it would refuse is refused here, once and for all."""
-    try:
-        settings: Settings = from_config(stage.settings, config.model_dump())
-    except ConfigError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
-    return as_config(settings)
 
 
 def _extent(areas: tuple[str, ...]) -> str:
