@@ -270,7 +270,8 @@ class _Run:
             return
         now = weights()
         problem = self.problem
-        error = np.nanmean(np.abs(relative_errors(problem.target, estimates(problem.matrix, now))))
+        errors = np.abs(relative_errors(problem.target, estimates(problem.matrix, now)))
+        error = float(np.sum(errors, where=problem.target != 0)) / max(int(np.count_nonzero(problem.target)), 1)
         self.progress(
             f"{kind} {epoch} of {of}: loss {loss:.6g}, {np.count_nonzero(now):,} records kept, "
             f"effective sample size {effective_sample_size(now):,.0f}, mean error {error:.2%}, {pace * (of - epoch):.0f} s left"

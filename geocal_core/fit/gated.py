@@ -81,7 +81,8 @@ class GatedFit:
         log_alpha = self._log_alpha.values[here]
         logits = noise(self._words[here], self.epoch, self._seed, log_alpha, self._device.xp)
         soft = self._gates.soft(log_alpha, logits)
-        value = self._device.xp.exp(self._log_weight.values[here])
+        with np.errstate(over="ignore"):  # a weight that overflows makes a loss that is not finite, which advance() refuses
+            value = self._device.xp.exp(self._log_weight.values[here])
         self._soft[here] = soft
         self._value[here] = value
         self._weight[here] = value * self._gates.hard(soft)

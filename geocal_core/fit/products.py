@@ -18,7 +18,7 @@ from scipy import sparse
 from geocal_core.fit.device import Device
 from geocal_core.fit.problem import row_groups
 
-_SEGMENT = 8_192
+_SEGMENT = 512
 _PIECE = 1 << 18
 _MKL: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
 

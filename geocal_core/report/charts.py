@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 _WIDTH, _HEIGHT = 520, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 24, 14, 44
 _COLOURS = ("#1b5e8c", "#b3541e", "#3b7d3b", "#6b4c9a")
 
 Points = Sequence[tuple[float, float]]

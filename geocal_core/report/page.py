@@ -21,9 +21,9 @@ body { max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #d5dbe3; }
 p.lead { color: #4a5666; margin-top: 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .88rem; }
-th, td { padding: .28rem .55rem; text-align: left; border-bottom: 1px solid #e6eaf0; vertical-align: top; }
+th, td { padding: .28rem .45rem; text-align: left; border-bottom: 1px solid #e6eaf0; vertical-align: top; }
 th { color: #4a5666; font-weight: 600; } td.n, th.n { text-align: right; white-space: nowrap; }
-td.name { overflow-wrap: anywhere; }
+td.name { overflow-wrap: anywhere; min-width: 9rem; }
 .wide { overflow-x: auto; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; } .charts figure { flex: 1 1 22rem; margin: 0; }
 figcaption { color: #4a5666; font-size: .85rem; }
@@ -82,7 +82,7 @@ def percent(value: Any) -> str:
     if value is None or math.isnan(value):
         return "–"
     size = abs(100 * value)
-    return f"{100 * value:.2f} %" if size >= 0.01 or size == 0 else f"{100 * value:.1e} %"
+    return f"{100 * value:.2f} %" if size >= 0.1 or size == 0 else f"{100 * value:.2g} %"
 
 
 def number(value: Any) -> str:

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geocal_core.fit.diagnostics import (
+    additivity,
+    effective_sample_size,
+    error_shares,
+    error_summary,
+    error_table,
+    target_table,
+    weight_summary,
+)
+
+TARGETS = pd.DataFrame(
+    [
+        ("national/person_count/[age<5]", "person_count", "age", "national", "US", 100.0),
+        ("state_1/person_count/[age<5]", "person_count", "age", "state", "1", 60.0),
+        ("state_2/person_count/[age<5]", "person_count", "age", "state", "2", 50.0),
+        ("cd_101/person_count/[age<5]", "person_count", "age", "district", "101", 20.0),
+        ("cd_102/person_count/[age<5]", "person_count", "age", "district", "102", 40.0),
+        ("state_1/snap/", "snap", None, "state", "1", 0.0),
+        ("state_2/snap/", "snap", None, "state", "2", 9.0),
+        ("cd_101/snap/", "snap", None, "district", "101", 9.0),
+    ],
+    columns=["name", "variable", "domain_variable", "geo_level", "geographic_id", "value"],
+)
+ESTIMATE = np.array([101.0, 60.0, 41.0, 21.0, 39.0, 3.0, 0.0, 9.0])
+ACHIEVABLE = np.array([True, True, True, True, True, True, False, True])
+
+
+def test_the_table_of_targets_follows_the_reference_columns() -> None:
+    table = target_table(["a", "b"], np.array([-4.0, 0.0]), np.array([-5.0, 2.0]), np.array([True, False]))
+    assert table.loc[0, ["rel_error", "abs_rel_error"]].tolist() == [-0.25, 0.25]
+    assert np.isnan(table.loc[1, "rel_error"])
+    assert table["achievable"].tolist() == [True, False]
+
+
+def test_summaries_count_every_kind_of_target_once() -> None:
+    errors = error_table(TARGETS, ESTIMATE, ACHIEVABLE)
+    levels = error_summary(errors, ["level"]).set_index("level")
+    assert levels.index.tolist() == ["national", "state", "district"]
+    assert levels.loc["state", ["targets", "unsupported", "zero", "fitted"]].tolist() == [4, 1, 1, 2]
+    assert levels.loc["state", "within_1"] == 0.5
+    assert levels.loc["national", ["within_1", "within_5"]].tolist() == [1.0, 1.0]
+    assert levels.loc["district", "max"] == pytest.approx(0.05)
+    families = error_summary(errors, ["level", "family"])
+    assert families["family"].tolist() == ["person_count by age", "person_count by age", "snap", "person_count by age", "snap"]
+    snap = families[(families["level"] == "state") & (families["family"] == "snap")].iloc[0]
+    assert snap["fitted"] == 0
+    assert np.isnan(snap["median"])
+    assert families["targets"].sum() == len(TARGETS)
+
+
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=50))
+def test_shares_rise_and_quantiles_are_numpys(errors: list[float]) -> None:
+    values = np.array(errors)
+    shares = error_shares(values)
+    assert shares["within_1"] <= shares["within_5"] <= shares["within_10"] <= 1
+    assert shares["within_5"] == sum(error <= 0.05 for error in errors) / len(errors)
+    assert shares["median"] <= shares["p90"] <= shares["max"] == max(errors)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=40))
+def test_effective_sample_size_lies_between_one_and_the_kept(weights: list[float]) -> None:
+    values = np.array(weights)
+    size = effective_sample_size(values)
+    if not np.sum(values**2) > 0:
+        assert size == 0
+    else:
+        assert 1 - 1e-9 <= size <= np.count_nonzero(values) * (1 + 1e-9)
+
+
+def test_effective_sample_size_of_equal_weights_is_their_number() -> None:
+    assert effective_sample_size(np.full(17, 3.0)) == pytest.approx(17)
+
+
+def test_weights_are_summed_up_by_district() -> None:
+    summary = weight_summary(np.array([1.0, 0.0, 3.0, 0.0, 4.0]), np.array([101, 101, 102, 103, 102]))
+    assert summary == {
+        "columns": 5,
+        "kept": 3,
+        "sum": 8,
+        "largest": 4,
+        "largest_share": 0.5,
+        "effective_sample_size": pytest.approx(64 / 26),
+        "districts": 3,
+        "districts_empty": 1,
+        "kept_per_district_least": 0,
+        "kept_per_district_median": 1,
+    }
+    assert "districts" not in weight_summary(np.ones(2))
+
+
+def test_levels_are_compared_where_all_parts_are_there() -> None:
+    sums = additivity(error_table(TARGETS, ESTIMATE, ACHIEVABLE)).set_index(["total", "family"])
+    assert sums.index.tolist() == [("national", "person_count by age"), ("state", "person_count by age")]
+    nation, state = sums.loc[("national", "person_count by age")], sums.loc[("state", "person_count by age")]
+    assert (nation["totals"], nation["estimate_gap"], nation["target_gap"]) == (1, 0.0, pytest.approx(0.1))
+    assert (state["totals"], state["estimate_gap"], state["target_gap"]) == (1, 0.0, 0.0)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from geocal_core.errors import ArtifactError
+from geocal_core.fit.problem import estimates, problem, row_groups
+
+EYE = sparse.csr_matrix(np.eye(3, dtype=np.float32))
+
+
+def _eye_with(value: float) -> sparse.csr_matrix:
+    matrix = EYE.copy()
+    matrix.data[1] = value
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((EYE, [1.0, 2.0]), "the matrix has 3 rows and there are 2 targets"),
+        ((EYE, [1.0, np.nan, 2.0]), r"target target_1 \(row 1\) is nan"),
+        ((EYE, [1.0, 2.0, -np.inf]), r"target target_2 \(row 2\) is -inf"),
+        ((_eye_with(np.nan), [1.0, 2.0, 3.0]), r"the matrix has nan in row 1 \(target_1\), column 1"),
+        ((_eye_with(np.inf), [1.0, 2.0, 3.0]), "the matrix has inf in row 1"),
+        ((EYE, [1.0, 2.0, 3.0], [1.0, 1.0]), "3 columns and there are 2 starting weights"),
+        ((EYE, [1.0, 2.0, 3.0], [1.0, -1.0, 1.0]), "the starting weight of column 1 is -1.0"),
+        ((EYE, [1.0, 2.0, 3.0], [1.0, 1.0, np.nan]), "the starting weight of column 2 is nan"),
+        ((EYE, [1.0, 2.0, 3.0], [0.0, 0.0, 0.0]), "all starting weights are 0"),
+        ((EYE, [1.0, 2.0, 3.0], None, ["a"]), "3 targets and 1 names"),
+        ((sparse.csr_matrix((3, 3)), [1.0, 2.0, 3.0]), "no target has a record"),
+        ((EYE, pd.DataFrame({"total": [1.0, 2.0, 3.0]})), "no column 'value'"),
+    ],
+)
+def test_bad_inputs_are_refused(arguments: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(ArtifactError, match=words):
+        problem(*arguments)
+
+
+def test_rows_without_support_are_left_out() -> None:
+    values = np.array([[1, 2], [0, 0], [0, 3]], dtype=np.float32)
+    stored_zero = sparse.csr_matrix((np.array([1.0, 2.0, 0.0, 3.0]), [0, 1, 0, 1], [0, 2, 3, 4]), shape=(3, 2))
+    for matrix in (values, sparse.csr_matrix(values), stored_zero):
+        made = problem(matrix, [5.0, 6.0, 7.0], names=["a", "b", "c"])
+        assert made.supported.tolist() == [True, False, True]
+        assert made.target.tolist() == [5.0, 7.0]
+        assert made.matrix.toarray().tolist() == [[1, 2], [0, 3]]
+        assert made.all_estimates(np.array([1.0, 2.0])).tolist() == [1.0, 0.0, 2.0]
+
+
+def test_scales_are_of_the_target_or_of_the_start_for_zero() -> None:
+    matrix = np.array([[2, -3], [2, -3], [1, 0]], dtype=np.float32)
+    made = problem(matrix, [9.0, 0.0, -4.0], initial_weights=[10.0, 100.0])
+    assert made.scale.tolist() == [10.0, 1 + 2 * 10 + 3 * 100, 5.0]
+    assert made.loss(np.array([4.0, 321.0, 1.0])) == 0.25 + 1.0 + 1.0
+
+
+def test_digest_tells_problems_apart() -> None:
+    digest = problem(EYE, [1.0, 2.0, 3.0]).digest()
+    assert digest == problem(EYE.copy(), np.array([1.0, 2.0, 3.0])).digest()
+    others = [
+        problem(EYE, [1.0, 2.0, 4.0]),
+        problem(_eye_with(2.0), [1.0, 2.0, 3.0]),
+        problem(EYE, [1.0, 2.0, 3.0], [1.0, 1.0, 2.0]),
+        problem(EYE, [1.0, 2.0, 3.0], names=["a", "b", "c"]),
+    ]
+    assert len({digest, *(other.digest() for other in others)}) == 5
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.integers(1, 12))
+def test_row_groups_cover_all_rows_once(lengths: list[int], limit: int) -> None:
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    groups = row_groups(indptr, limit)
+    assert [row for first, last in groups for row in range(first, last)] == list(range(len(lengths)))
+    assert all(indptr[last] - indptr[first] <= limit or last - first == 1 for first, last in groups)
+
+
+@given(st.integers(0, 2**31), st.floats(0.0, 1.0))
+def test_estimates_are_the_dense_product(seed: int, density: float) -> None:
+    rng = np.random.default_rng(seed)
+    values = (rng.normal(size=(7, 11)) * (rng.random((7, 11)) < density)).astype(np.float32)
+    weights = rng.random(11)
+    assert np.allclose(
+        estimates(sparse.csr_matrix(values), weights), values.astype(np.float64) @ weights, rtol=1e-12, atol=1e-12
+    )

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geocal_core.errors import ArtifactError, ConfigError
+from geocal_core.fit.stage import build, fit_package
+from geocal_core.matrix.package import Package, write_package
+from geocal_core.progress import Silent
+from geocal_core.settings import FitSettings
+from geocal_core.stages import StageContext
+from geocal_core.store import Store, digest_path
+
+SETTINGS = FitSettings(epochs=60, refit_epochs=20)
+
+
+@pytest.fixture
+def package(tmp_path: Path, package_parts: dict[str, Any]) -> Path:
+    write_package(tmp_path / "package", **package_parts)
+    return tmp_path / "package"
+
+
+def _context(package: Path, root: Path, settings: FitSettings = SETTINGS) -> StageContext:
+    return StageContext(
+        name="weights",
+        inputs={"calibration_package": package},
+        input_digests={},
+        output=root / "weights",
+        scratch=root / "scratch",
+        settings=settings,
+        reporter=Silent(),
+        store=Store(root),
+        fingerprint="",
+    )
+
+
+def test_the_folder_holds_what_the_next_stages_read(package: Path, tmp_path: Path) -> None:
+    context = _context(package, tmp_path / "a")
+    numbers = build(context)
+    names = {
+        "calibration_weights.npy",
+        "unified_diagnostics.csv",
+        "calibration_log.csv",
+        "unified_run_config.json",
+        "checkpoint.npz",
+    }
+    assert {path.name for path in context.output.iterdir()} == names
+    opened = Package.open(package)
+    weights = np.load(context.output / "calibration_weights.npy")
+    assert weights.dtype == np.float64
+    assert weights.shape == (opened.matrix.shape[1],)
+    assert (weights >= 0).all()
+    diagnostics = pd.read_csv(context.output / "unified_diagnostics.csv")
+    assert diagnostics["target"].tolist() == opened.targets["name"].tolist()
+    assert np.allclose(diagnostics["estimate"], opened.matrix.astype(np.float64) @ weights, rtol=1e-12)
+    assert diagnostics["achievable"].tolist() == [True] * 12 + [False]
+    config = json.loads((context.output / "unified_run_config.json").read_text())
+    assert config["unsupported_targets"] == ["state_10/snap/<&>"]
+    assert config["weight_format"] == "clone_level"
+    assert config["package_digest"] == opened.digest
+    assert config["weight_nonzero"] == np.count_nonzero(weights) == numbers["kept"]
+    for name, digest in config["artifacts"].items():
+        assert digest == f"sha256:{digest_path(context.output / name)}"
+    assert set(config["artifacts"]) == names - {"unified_run_config.json"}
+    assert isinstance(context.reporter, Silent)
+    assert context.reporter.checks == {"weights_valid": True, "fit_improved": True}
+    assert numbers["targets"] == 13
+    assert numbers["targets_unsupported"] == 1
+    assert numbers["loss"] < numbers["initial_loss"]
+    assert all(isinstance(value, int | float | str | bool) for value in numbers.values())
+
+
+def test_the_same_seed_gives_the_same_bytes_in_every_file(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for workers in ("1", "2"):
+        monkeypatch.setenv("GEOCAL_WORKERS", workers)
+        context = _context(package, tmp_path / workers)
+        results.append((build(context), digest_path(context.output)))
+    assert results[0] == results[1]
+
+
+def test_settings_override_the_preset(package: Path, tmp_path: Path) -> None:
+    context = _context(package, tmp_path / "a", FitSettings(preset="national", epochs=20, refit_epochs=0, beta=0.65))
+    build(context)
+    config = json.loads((context.output / "unified_run_config.json").read_text())
+    assert (config["preset"], config["lambda_l0"], config["beta"]) == ("national", 1e-4, 0.65)
+
+
+def test_a_checkpoint_in_scratch_is_taken_up(package: Path, tmp_path: Path) -> None:
+    whole = _context(package, tmp_path / "a")
+    build(whole)
+    half = _context(package, tmp_path / "b", FitSettings(epochs=30, refit_epochs=0))
+    build(half)
+    rest = _context(package, tmp_path / "b")
+    rest.output = tmp_path / "b" / "rest"
+    build(rest)
+    assert isinstance(rest.reporter, Silent)
+    assert any("going on from epoch 30" in line for line in rest.reporter.messages)
+    assert digest_path(rest.output) == digest_path(whole.output)
+
+
+def test_a_fit_that_does_not_improve_is_refused(package: Path, tmp_path: Path, package_parts: dict[str, Any]) -> None:
+    solved = tmp_path / "solved"
+    exact = package_parts["matrix"].astype(np.float64) @ package_parts["initial_weights"]
+    exact[-1] = 7.0
+    write_package(solved, **{**package_parts, "targets": package_parts["targets"].assign(value=exact)})
+    reporter = Silent()
+    with pytest.raises(ArtifactError, match="the fit did not improve on its starting weights"):
+        fit_package(solved, tmp_path / "weights", tmp_path / "scratch", FitSettings(epochs=3, refit_epochs=0), reporter)
+    assert reporter.checks == {"weights_valid": True, "fit_improved": False}
+    assert not (tmp_path / "weights").exists()
+
+
+def test_refusals_leave_nothing(package: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no preset"):
+        fit_package(package, tmp_path / "weights", tmp_path / "scratch", FitSettings(preset="x"), Silent())
+    (package / "data.npy").write_bytes(b"damaged")
+    with pytest.raises(ArtifactError, match=r"data\.npy"):
+        fit_package(package, tmp_path / "weights", tmp_path / "scratch", SETTINGS, Silent())
+    assert not (tmp_path / "weights").exists()
