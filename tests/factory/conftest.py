@@ -66,14 +66,15 @@ def script() -> Iterator[Script]:
     _script = Script()
 
 
-@pytest.fixture
-def resources(tmp_path: Path, script: Script) -> dict[str, object]:
-    del script
-    return {"store": ArtifactStore(root=str(tmp_path)), "launcher": ScriptedLauncher()}
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of a store in which nothing is ever written."""
+    return tmp_path_factory.mktemp("store")
 
 
-@pytest.fixture
-def definitions(resources: dict[str, object]) -> dg.Definitions:
+@pytest.fixture(scope="session")
+def definitions(root: Path) -> dg.Definitions:
+    resources = {"store": ArtifactStore(root=str(root)), "launcher": ScriptedLauncher()}
     return build_defs(profile=profile("tiny"), resources=resources)
 
 
@@ -87,8 +88,9 @@ Materialise = Callable[..., dg.ExecuteInProcessResult]
 
 
 @pytest.fixture
-def materialise(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Materialise:
-    """Materialise the named assets in process; by default all that have no partitions."""
+def materialise(definitions: dg.Definitions, instance: dg.DagsterInstance, script: Script) -> Materialise:
+    """Materialise the named assets in process, as the script says; by default all that have no partitions."""
+    del script
 
     def run(
         *names: str, tags: dict[str, str] | None = None, config: dict[str, object] | None = None

@@ -36,7 +36,7 @@ def failure(result: dg.ExecuteInProcessResult) -> Any:
 
 
 def test_stages_run_once_each_after_their_inputs_with_the_settings_of_the_profile(
-    materialise: Materialise, script: Script, tmp_path: Path
+    materialise: Materialise, script: Script, root: Path
 ) -> None:
     assert materialise().success
     assert sorted(script.order) == sorted(set(STAGES) - {"area_h5"})
@@ -44,7 +44,7 @@ def test_stages_run_once_each_after_their_inputs_with_the_settings_of_the_profil
         inputs = STAGES[request.stage].inputs
         assert all(script.order.index(name) < script.order.index(request.stage) for name in inputs)
         assert request.settings == as_config(profile("tiny").stages[request.stage])
-        assert request.root == str(tmp_path)
+        assert request.root == str(root)
         assert request.areas == ()
 
 
@@ -55,11 +55,11 @@ def test_settings_of_the_launch_form_reach_the_stage(materialise: Materialise, s
     assert (settings["epochs"], settings["lambda_l0"], settings["preset"], settings["beta"]) == (5, 0.5, "national", None)
 
 
-def test_numbers_paths_and_digest_reach_the_catalogue(materialise: Materialise, script: Script, tmp_path: Path) -> None:
+def test_numbers_paths_and_digest_reach_the_catalogue(materialise: Materialise, script: Script, root: Path) -> None:
     script.digests["target_db"] = "abc"
     (event,) = materialise("target_db").asset_materializations_for_node("target_db")
     facts = {key: value.value for key, value in event.metadata.items()}
-    path = tmp_path / "targets/policy_data.db"
+    path = root / "targets/policy_data.db"
     assert facts == {
         "rows": 7,
         "loss": 0.25,
@@ -104,7 +104,7 @@ def test_a_reused_artifact_has_passed_its_checks(materialise: Materialise, scrip
 
 
 def test_a_state_and_its_districts_are_one_stage_and_one_run(
-    materialise: Materialise, script: Script, instance: dg.DagsterInstance, tmp_path: Path
+    materialise: Materialise, script: Script, instance: dg.DagsterInstance, root: Path
 ) -> None:
     result = materialise("area_h5", tags=range_tags("CA", "CA-52"))
     assert result.success
@@ -120,7 +120,7 @@ def test_a_state_and_its_districts_are_one_stage_and_one_run(
     assert len(instance.get_run_records()) == 1
     assert events["CA"]["households"].value == 20
     assert events["CA-12"]["households"].value == 50
-    assert events["CA-12"]["path"].value == str(tmp_path / "areas/119/districts/CA-12.h5")
+    assert events["CA-12"]["path"].value == str(root / "areas/119/districts/CA-12.h5")
     assert events["CA-12"]["batch_seconds"].value == 2.0
     assert "seconds" not in events["CA-12"], "the cost of the batch is not that of an area"
 

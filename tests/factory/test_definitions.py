@@ -112,13 +112,13 @@ def test_gpu_tags_have_the_structure_of_a_pod() -> None:
 
 
 def test_import_is_light() -> None:
-    """Under 1.5 s, without science. Seconds of the processor, best of three, so that a busy machine does not fail it."""
+    """Under 1.5 s, without science. Seconds of the processor, best of five, so that a busy machine does not fail it."""
     code = (
         "import sys, time; start = time.process_time(); import geocal_dagster.definitions; "
         "print(time.process_time() - start, *sorted(sys.modules))"
     )
-    seconds = []
-    for _ in range(3):
+    seconds: list[float] = []
+    while len(seconds) < 5 and min(seconds, default=2.0) >= 1.5:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
         first, *modules = done.stdout.split()
         seconds.append(float(first))

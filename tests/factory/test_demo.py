@@ -14,17 +14,17 @@ from geocal_core.stages import STAGES
 from geocal_dagster import demo
 from geocal_dagster.compute.report import StageFailure
 
-from .conftest import Script
+from .conftest import Script, ScriptedLauncher
 
 
-def run(root: Path, resources: dict[str, object]) -> None:
-    demo.run(profile("tiny"), root, {"launcher": resources["launcher"]})
+def run(root: Path) -> None:
+    demo.run(profile("tiny"), root, {"launcher": ScriptedLauncher()})
 
 
 def test_every_stage_runs_and_exactly_the_areas_of_the_profile_are_built(
-    tmp_path: Path, resources: dict[str, object], script: Script, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, script: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(tmp_path, resources)
+    run(tmp_path)
     assert set(script.order) == set(STAGES)
     assert script.order[-4:] == ["area_h5"] * 4
     built = [key for request in script.requests for key in request.areas]
@@ -36,35 +36,35 @@ def test_every_stage_runs_and_exactly_the_areas_of_the_profile_are_built(
     assert lines[-1].split()[1:] == ["s", "area_h5", "built", "in", "2.0", "s,", "100.0", "MB"]
 
 
-def test_the_demo_profile_builds_all_areas_as_one_run(tmp_path: Path, resources: dict[str, object], script: Script) -> None:
-    demo.run(profile("demo"), tmp_path, {"launcher": resources["launcher"]})
+def test_the_demo_profile_builds_all_areas_as_one_run(tmp_path: Path, script: Script) -> None:
+    demo.run(profile("demo"), tmp_path, {"launcher": ScriptedLauncher()})
     assert [len(request.areas) for request in script.requests if request.stage == "area_h5"] == [488]
 
 
-def test_costs_are_kept_from_the_run_that_built(tmp_path: Path, resources: dict[str, object], script: Script) -> None:
-    run(tmp_path, resources)
+def test_costs_are_kept_from_the_run_that_built(tmp_path: Path, script: Script) -> None:
+    run(tmp_path)
     timings = tmp_path / "logs/timings.json"
     first = json.loads(timings.read_text())
     assert set(first) == set(STAGES)
     assert first["weights"] == {"seconds": 2.0, "peak_mb": 100.0, "reused": False}
     assert first["area_h5"]["seconds"] == 8.0, "four ranges"
     script.reused.update(STAGES)
-    run(tmp_path, resources)
+    run(tmp_path)
     assert json.loads(timings.read_text()) == first
 
 
-def test_a_failure_is_one_error_that_names_the_stage(tmp_path: Path, resources: dict[str, object], script: Script) -> None:
+def test_a_failure_is_one_error_that_names_the_stage(tmp_path: Path, script: Script) -> None:
     script.failures["target_db"] = StageFailure("acs_S0101_state_2024.json has no column GEO_ID; fetch it again")
     with pytest.raises(GeocalError, match="^target_db: acs_S0101_state_2024.json has no column GEO_ID; fetch it again$"):
-        run(tmp_path, resources)
+        run(tmp_path)
     assert "area_h5" not in script.order
     assert script.order.count("target_db") == 1, "nobody waits for retries at a terminal"
 
 
-def test_a_failed_check_is_an_error_that_names_the_stage(tmp_path: Path, resources: dict[str, object], script: Script) -> None:
+def test_a_failed_check_is_an_error_that_names_the_stage(tmp_path: Path, script: Script) -> None:
     script.failed_checks.add("weights_valid")
     with pytest.raises(GeocalError, match="weights: stage (national_)?weights failed its check weights_valid$"):
-        run(tmp_path, resources)
+        run(tmp_path)
 
 
 @pytest.mark.parametrize(

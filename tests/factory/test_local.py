@@ -125,6 +125,40 @@ def test_a_place_to_compute_that_does_not_exist_is_refused(tmp_path: Path, monke
     assert tries(result) == 1
 
 
+@pytest.fixture
+def genuine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
+    """Materialise one asset with geocal's own command."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+
+    def run(name: str, **settings: object) -> dg.ExecuteInProcessResult:
+        asset = stage_asset(STAGES[name], profile("tiny").stages[name])
+        resources = {"store": ArtifactStore(root=str(tmp_path / "store")), "launcher": StageLauncher()}
+        config = {"ops": {name: {"config": settings}}}
+        return dg.materialize([asset], resources=resources, run_config=config, raise_on_error=False)
+
+    return run
+
+
+def test_the_genuine_command_speaks_the_same_protocol(genuine: Launch, tmp_path: Path) -> None:
+    published = tmp_path / "published" / "fns"
+    published.mkdir(parents=True)
+    (published / "snap-zip-fy69tocurrent-6.zip").write_bytes(b"workbooks")
+    results = [genuine("raw_usda_snap", origin="folder", folder=str(tmp_path / "published")) for _ in range(2)]
+    assert all(result.success for result in results)
+    events = [result.asset_materializations_for_node("raw_usda_snap")[0] for result in results]
+    assert [event.metadata["reused"].value for event in events] == [False, True]
+    assert len({(event.tags or {})["dagster/data_version"] for event in events}) == 1
+    assert (tmp_path / "store/raw/usda_snap/snap-zip-fy69tocurrent-6.zip").read_bytes() == b"workbooks"
+
+
+def test_the_genuine_command_refuses_in_one_line(genuine: Launch, tmp_path: Path) -> None:
+    result = genuine("weights")
+    assert refusal(result) == (
+        f"calibration/package is not in the store {tmp_path / 'store'}; materialise the stage that makes it"
+    )
+    assert tries(result) == 1
+
+
 PROGRAM = """
 import sys
 from pathlib import Path
