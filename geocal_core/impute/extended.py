@@ -1,8 +1,8 @@
 """The doubled CPS (stage ``extended_cps``): the survey as it is, and a copy whose tax returns carry incomes of the PUF.
 
 Each household stands twice, with half its weight each time, so that the file adds up to the population; a copy of weight 0
-would count for nothing in any sum, and every stage after this one would start from a lie. In the copy, each tax unit that has
-taxable income (others file no return, and the PUF is made of returns) gets the main amounts of a return, drawn one after
+would count for nothing in any sum, and the stages after this one would not know what it stands for. In the copy, each tax
+unit that files (by its reported income; the PUF is made of returns) gets the main amounts of a return, drawn one after
 another by quantile forests from the returns of people like it. A return, not a person, is what is imputed: that is what
 the PUF observes, and it keeps what a couple has together. Earnings are then divided by an imputed share of the spouse,
 benefits as the survey tells; dependents keep what they reported.
@@ -13,6 +13,7 @@ Narrow: what the PUF does not hold (hours, weeks, transfers) stays as reported i
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from geocal_core.settings import ExtendedCpsSettings
 from geocal_core.stages import StageContext
 
 _TABLE = Path(__file__).parent / "data" / "imputed_variables.csv"
+_THRESHOLDS = Path(__file__).parent / "data" / "filing_thresholds.json"
 
 # The engine's four kinds, in which benefits are stored; retirement where only age tells.
 BENEFITS = (
@@ -88,7 +90,8 @@ def build(context: StageContext) -> dict[str, Value]:
     return {
         "households": extended.count("household"),
         "persons": extended.count("person"),
-        "tax_units_imputed": imputed,
+        "returns_imputed": int(imputed.sum()),
+        "weighted_returns_imputed": float(cps.weights[cps.household_of("tax_unit")] @ imputed),
         "weighted_households": float(extended.weights.sum()),
         "wages_survey_half": _weighted_total(cps, wages),
         "wages_imputed_half": _weighted_total(copy, wages),
@@ -117,12 +120,14 @@ def double(cps: Population, copy: Population) -> Population:
     return extended
 
 
-def impute_returns(cps: Population, puf: Population, settings: ExtendedCpsSettings, workers: int) -> tuple[Population, int]:
-    """The survey with the amounts of its tax returns drawn from those of the PUF, and the number of returns drawn."""
+def impute_returns(
+    cps: Population, puf: Population, settings: ExtendedCpsSettings, workers: int
+) -> tuple[Population, NDArray[np.bool_]]:
+    """The survey with the amounts of its tax returns drawn from those of the PUF, and which tax units these are."""
     rules = pd.read_csv(_TABLE)
     drawn_rules = rules[rules["treatment"] == "impute"]
     survey, returns = returns_of(cps), returns_of(puf)
-    files = files_return(cps, survey, rules.loc[rules["files"] == "yes", "variable"].tolist())
+    files = files_return(cps, survey, rules.loc[rules["taxable"] == "yes", "variable"].tolist())
     donors: dict[str, Vector] = dict(returns.traits)
     for name in drawn_rules["variable"]:
         parts = BENEFITS if name == "social_security" else (name,)
@@ -142,7 +147,7 @@ def impute_returns(cps: Population, puf: Population, settings: ExtendedCpsSettin
         workers=workers,
     )
     values = assign(cps, survey, files, drawn, rules)
-    return cps.with_variables("person", values), int(files.sum())
+    return cps.with_variables("person", values), files
 
 
 def returns_of(population: Population) -> Returns:
@@ -178,8 +183,25 @@ def returns_of(population: Population) -> Returns:
 
 
 def files_return(cps: Population, survey: Returns, taxable: list[str]) -> NDArray[np.bool_]:
-    """Which tax units of the survey have any taxable income, of head or spouse."""
-    return np.any([survey.total(np.abs(_values(cps, name))) > 0 for name in taxable], axis=0)
+    """Which tax units of the survey file a return: who must by gross income, and who has wages, for tax was withheld.
+
+    Parameters
+    ----------
+    cps : Population
+    survey : Returns
+    taxable : list of str
+        Person variables whose gains are gross income.
+    """
+    limits = json.loads(_THRESHOLDS.read_text())
+    gross = np.sum([survey.total(np.maximum(_values(cps, name), 0)) for name in taxable], axis=0)
+    joint = survey.traits["joint"] > 0
+    seniors = (survey.traits["head_age"] >= 65).astype(int) + (survey.traits["spouse_age"] >= 65)
+    unmarried = np.where(survey.traits["dependents"] > 0, limits["head_of_household"], limits["single"])
+    base = np.where(joint, limits["joint"], unmarried)
+    addition = np.where(joint, limits["addition_at_65_joint"], limits["addition_at_65_unmarried"])
+    business = survey.total(_values(cps, "self_employment_income_before_lsr")) >= limits["self_employment"]
+    wages = survey.total(_values(cps, "employment_income_before_lsr")) > 0
+    return (gross >= base + seniors * addition) | business | wages
 
 
 def spouse_share(population: Population, returns: Returns, earned: list[str]) -> Vector:

@@ -15,6 +15,7 @@ from geocal_core.errors import ArtifactError
 from geocal_core.impute import extended
 from geocal_core.population import Population, read_h5, write_h5
 from geocal_core.settings import ExtendedCpsSettings
+from geocal_core.surveys import entities
 from tests.impute.conftest import INCOMES, survey
 
 Context = Callable[..., Any]
@@ -67,7 +68,7 @@ def test_only_returns_are_imputed_and_dependents_keep_what_they_reported(cps: Po
     second = half(doubled, 1)
     rules = pd.read_csv(extended._TABLE)
     returns = extended.returns_of(cps)
-    files = extended.files_return(cps, returns, rules.loc[rules["files"] == "yes", "variable"].tolist())
+    files = extended.files_return(cps, returns, rules.loc[rules["taxable"] == "yes", "variable"].tolist())
     assert 0 < (~files).sum() < len(files) / 2
     filer = np.zeros(cps.count("person"), dtype=bool)
     filer[returns.head[files]] = True
@@ -87,7 +88,7 @@ def test_returns_look_like_those_of_the_puf() -> None:
     copy, _ = extended.impute_returns(cps, puf, SETTINGS, 1)
     rules = pd.read_csv(extended._TABLE)
     ours, theirs = extended.returns_of(cps), extended.returns_of(puf)
-    files = extended.files_return(cps, ours, rules.loc[rules["files"] == "yes", "variable"].tolist())
+    files = extended.files_return(cps, ours, rules.loc[rules["taxable"] == "yes", "variable"].tolist())
     for joint in (0.0, 1.0):
         alike = (ours.traits["joint"] == joint) & (ours.traits["head_age"] < 60) & (ours.traits["spouse_age"] < 60)
         others = (theirs.traits["joint"] == joint) & (theirs.traits["head_age"] < 60) & (theirs.traits["spouse_age"] < 60)
@@ -128,6 +129,48 @@ def test_training_sample_is_true_to_the_whole() -> None:
     everyone, same = extended.training_sample(weights, dollars, ExtendedCpsSettings(training_records=5_000))
     assert len(everyone) == 5_000
     assert (same == weights[:-1]).all()
+
+
+def test_files_who_must_by_income_and_who_has_wages() -> None:
+    """The limits of 2024 for a single, for a couple of whom one is 65, and for a head of household, each from both sides."""
+    incomes = {
+        "single below": ([30], 0, 14_599, False),
+        "single at": ([30], 0, 14_600, True),
+        "senior below": ([70], 0, 16_549, False),
+        "couple below": ([64, 66], 0, 30_749, False),
+        "couple at": ([66, 64], 0, 30_750, True),
+        "head of household below": ([40], 1, 21_899, False),
+        "head of household at": ([40], 2, 21_900, True),
+        "loss is no income": ([40], 0, -90_000, False),
+    }
+    role, unit, age, interest = [], [], [], []
+    for number, (adults, children, amount, _) in enumerate(incomes.values()):
+        members = [*adults, *[7] * children]
+        role += ["HEAD", "SPOUSE"][: len(adults)] + ["DEPENDENT"] * children
+        unit += [number] * len(members)
+        age += members
+        interest += [amount] + [0] * (len(members) - 1)
+    places = np.array(unit)
+    n = len(unit)
+    person = {
+        "age": np.array(age, dtype=float),
+        "is_female": np.ones(n, dtype=bool),
+        "tax_unit_role_input": np.array(role),
+        "taxable_interest_income": np.array(interest, dtype=float),
+    }
+    groups = dict.fromkeys(("household", "tax_unit", "spm_unit", "family", "marital_unit"), places)
+    population = entities.assemble(2024, np.arange(n), np.arange(len(incomes)), groups, {"person": person})
+    wanted = [files for *_, files in incomes.values()]
+
+    def files(population: Population) -> list[bool]:
+        taxable = ["taxable_interest_income", "employment_income_before_lsr"]
+        return extended.files_return(population, extended.returns_of(population), taxable).tolist()
+
+    assert files(population) == wanted
+    paid = population.with_variables("person", {"employment_income_before_lsr": np.ones(n)})
+    assert all(files(paid))
+    own = population.with_variables("person", {"self_employment_income_before_lsr": np.where(places == 0, 400.0, 0.0)})
+    assert files(own) == [True, *wanted[1:]]
 
 
 def test_spouse_share_is_that_of_earnings() -> None:
