@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from geocal_core.errors import InputError
 from geocal_core.targets.constraints import brackets
 from geocal_core.targets.figures import LEVELS, NATION, Domain, Figure, Scope, Table, level_of, parent_of
-from geocal_core.targets.vocabulary import COUNT, variables
+from geocal_core.targets.vocabulary import variables
 
 Family = tuple[str, Domain, int]
 
@@ -36,30 +36,32 @@ def check_complete(table: Table, figures: Iterable[Figure], scope: Scope) -> Non
 def check_sums(tables: Mapping[Table, list[Figure]]) -> None:
     """Refuse figures whose districts do not add up to their state, or whose states do not to the nation.
 
-    Within one source; each part and the whole may be off by the publisher's rounding.
+    Within one source. Each part and the whole may be off by the rounding of the parts' table, and the parts together by the
+    share that it leaves unplaced.
     """
-    values: dict[tuple[str, Family], dict[int, float]] = defaultdict(dict)
-    rounding: dict[tuple[str, Family], float] = {}
+    families: dict[tuple[str, Family], dict[int, tuple[float, Table]]] = defaultdict(dict)
     for table, figures in tables.items():
         for figure in figures:
-            key = (figure.source, figure.family)
-            values[key][figure.place] = figure.value
-            counts = variables()[figure.variable].unit == COUNT
-            rounding[key] = table.count_rounding if counts else table.dollar_rounding
-    for (source, family), by_place in values.items():
-        _check_family(source, family, by_place, rounding[source, family])
+            families[figure.source, figure.family][figure.place] = (figure.value, table)
+    for (source, family), by_place in families.items():
+        _check_family(source, family, by_place)
 
 
-def _check_family(source: str, family: Family, by_place: Mapping[int, float], rounding: float) -> None:
-    parts: dict[int, list[float]] = defaultdict(list)
-    for place, value in by_place.items():
+def _check_family(source: str, family: Family, by_place: Mapping[int, tuple[float, Table]]) -> None:
+    parts: dict[int, list[tuple[float, Table]]] = defaultdict(list)
+    for place, figure in by_place.items():
         if place != NATION:
-            parts[parent_of(place)].append(value)
-    for whole, values in parts.items():
-        if whole in by_place and abs(sum(values) - by_place[whole]) > rounding * (len(values) + 1):
+            parts[parent_of(place)].append(figure)
+    unit = variables()[family[0]].unit
+    for place, of_place in parts.items():
+        if place not in by_place:
+            continue
+        whole, added = by_place[place][0], sum(value for value, _ in of_place)
+        table = of_place[0][1]
+        if abs(added - whole) > table.slack(unit) * (len(of_place) + 1) + table.unplaced * abs(whole):
             raise InputError(
-                f"{source}: {_called(family)} adds up to {sum(values):.15g} over the parts of {_place_called(whole)}, "
-                f"which itself has {by_place[whole]:.15g}",
+                f"{source}: {_called(family)} adds up to {added:.15g} over the parts of {_place_called(place)}, "
+                f"which itself has {whole:.15g}",
                 "get all files of one release",
             )
 

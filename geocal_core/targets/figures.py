@@ -13,6 +13,7 @@ from geocal_core.errors import ConfigError, InputError
 from geocal_core.places.states import STATES, State, state_of_code
 from geocal_core.targets.constraints import Constraint
 from geocal_core.targets.files import RawFiles
+from geocal_core.targets.vocabulary import COUNT
 
 NATION = 0
 LEVELS = ("national", "state", "district")
@@ -137,6 +138,8 @@ class Table:
         From the raw files and the scope to its figures.
     count_rounding, dollar_rounding : float
         What the publisher rounds counts and dollars to; parts may differ from their whole by that much each.
+    unplaced : float
+        Share of a whole that the publisher may leave out of all its parts, because it could not be placed in one.
     """
 
     name: str
@@ -144,3 +147,8 @@ class Table:
     read: Callable[[RawFiles, Scope], list[Figure]]
     count_rounding: float = 0.0
     dollar_rounding: float = 0.0
+    unplaced: float = 0.0
+
+    def slack(self, unit: str) -> float:
+        """How much one figure in this unit may be off by rounding."""
+        return self.count_rounding if unit == COUNT else self.dollar_rounding

@@ -43,6 +43,8 @@ _COUNTS = (_RETURNS, _EITC_RETURNS, *(f"N{line}" for line, _ in _CHILDREN))
 _AMOUNTS = (_AGI, _EITC, *(f"A{line}" for line, _ in _CHILDREN))
 _THOUSAND = 1000.0
 _COUNT_ROUNDING, _DOLLAR_ROUNDING = 10.0, 1000.0
+# Returns whose ZIP code is missing or lies in another state are in the state file but in no district.
+_UNPLACED = 0.02
 # Credits with three or more children, in thousands of dollars or in dollars: see _three_children_unit.
 _UNSURE = "A59664"
 
@@ -223,10 +225,11 @@ def _districts_of(state: State, by_number: Mapping[int, _Place], path: Path) -> 
 
 def _figures(places: Mapping[int, _Place], year: int, layout: _Layout, path: Path) -> Iterator[Figure]:
     for place, group in sorted(places.items()):
+        where = f"{path.name}, US less OA and PR" if place == NATION else path.name
 
-        def figure(variable: str, column: str, value: float, *below: Constraint, at: int = place) -> Figure:
+        def figure(variable: str, column: str, value: float, *below: Constraint, at: int = place, where: str = where) -> Figure:
             domain = (FILER, below) if below else (FILER,)
-            return Figure(variable, value, year, at, _SOURCE, domain, notes=f"{path.name}, {column}")
+            return Figure(variable, value, year, at, _SOURCE, domain, notes=f"{where}, {column}")
 
         yield figure("adjusted_gross_income", _AGI, group.total[_AGI])
         yield figure("tax_unit_count", _RETURNS, group.total[_RETURNS])
@@ -249,5 +252,5 @@ def _stub_constraints(bounds: tuple[int, ...]) -> Iterator[tuple[Constraint, ...
 
 TABLES = (
     Table("irs_soi_state", ("national", "state"), _read_states, _COUNT_ROUNDING, _DOLLAR_ROUNDING),
-    Table("irs_soi_district", ("district",), _read_districts, _COUNT_ROUNDING, _DOLLAR_ROUNDING),
+    Table("irs_soi_district", ("district",), _read_districts, _COUNT_ROUNDING, _DOLLAR_ROUNDING, _UNPLACED),
 )

@@ -82,7 +82,7 @@ def load_targets(db: Path, year: int) -> tuple[pd.DataFrame, dict[int, tuple[Con
             "level": targets["geo_level"].map({level: index for index, level in enumerate(LEVELS)}),
             "variable": targets["variable"],
             "reform": targets["reform_id"],
-            "place": targets["geographic_id"].replace("US", "0").astype(int),
+            "place": [_place(place, db) for place in targets["geographic_id"]],
             "name": targets["name"],
         }
     ).sort_values(["level", "variable", "reform", "place", "name"])
@@ -122,6 +122,17 @@ def _best_period(targets: pd.DataFrame, year: int) -> pd.DataFrame:
     )
     best = ranked.drop_duplicates(["stratum_id", "variable", "reform_id"]).index
     return targets.loc[sorted(best)].copy()
+
+
+def _place(geographic_id: str, db: Path) -> int:
+    """The number by which places are sorted; a place in another code is an error."""
+    if geographic_id == "US":
+        return 0
+    if not geographic_id.isdecimal():
+        raise ArtifactError(
+            f"{db.name} has a target for the place {geographic_id!r}", "give places by state_fips or district code"
+        )
+    return int(geographic_id)
 
 
 def _name(level: str, place: str, variable: str, reform: int, constraints: tuple[Constraint, ...]) -> str:

@@ -333,6 +333,16 @@ def test_district_and_state_tables_of_different_releases(agencies: Path, tmp_pat
     _refused(agencies, tmp_path, "IRS SOI: tax_unit_count .* adds up to .* over the parts of state 10")
 
 
+def test_returns_without_a_district_may_be_left_out(agencies: Path, tmp_path: Path) -> None:
+    """One percent of Delaware's returns is in the state file and in no district."""
+    rows = files.state_rows()
+    for row in rows:
+        if row["STATE"] in ("US", "DE"):
+            row["N1"] += {"0": 60, "7": 30, "8": 30}.get(row["agi_stub"], 0)
+    files.write_csv(agencies / SOI, rows)
+    build_database(agencies, tmp_path / "x.db", SETTINGS, Silent())
+
+
 def test_later_and_earlier_years(agencies: Path, tmp_path: Path) -> None:
     """Of several years, the latest not after the wanted one is read; a later one alone is refused."""
     rows = files.state_rows()

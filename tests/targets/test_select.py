@@ -189,6 +189,17 @@ def test_two_targets_of_one_name_are_refused(copy: Path) -> None:
         load_targets(copy, 2024)
 
 
+def test_a_place_in_another_code_is_refused(copy: Path) -> None:
+    _write(
+        copy,
+        "INSERT INTO strata (stratum_id, definition_hash, parent_stratum_id) VALUES (9999, 'x', 1)",
+        "INSERT INTO stratum_constraints VALUES (9999, 'ucgid_str', '==', '0400000US06', NULL)",
+        "INSERT INTO targets (variable, period, stratum_id, value) VALUES ('snap', 2024, 9999, 1.0)",
+    )
+    with pytest.raises(ArtifactError, match="place '0400000US06'"):
+        load_targets(copy, 2024)
+
+
 def test_every_series_has_sources_and_no_gap() -> None:
     rows = data_rows("uprating.csv")
     assert all(row["source"] and row["unit"] in ("person", "dollar") and float(row["value"]) > 0 for row in rows)
