@@ -32,18 +32,11 @@ from geocal_core.population.population import Column
 from geocal_core.progress import Value
 from geocal_core.settings import ExtendedCpsSettings
 from geocal_core.stages import StageContext
+from geocal_core.surveys.social_security import DISABILITY, EARLIEST_RETIREMENT, KINDS, RETIREMENT
 
 _TABLE = Path(__file__).parent / "data" / "imputed_variables.csv"
 _THRESHOLDS = Path(__file__).parent / "data" / "filing_thresholds.json"
 
-# The engine's four kinds, in which benefits are stored; retirement where only age tells.
-BENEFITS = (
-    "social_security_retirement",
-    "social_security_disability",
-    "social_security_survivors",
-    "social_security_dependents",
-)
-EARLIEST_RETIREMENT = 62
 _SHARE = "spouse_share_of_earnings"
 
 Vector = NDArray[np.float64]
@@ -130,7 +123,7 @@ def impute_returns(
     files = files_return(cps, survey, rules.loc[rules["taxable"] == "yes", "variable"].tolist())
     donors: dict[str, Vector] = dict(returns.traits)
     for name in drawn_rules["variable"]:
-        parts = BENEFITS if name == "social_security" else (name,)
+        parts = KINDS if name == "social_security" else (name,)
         donors[name] = np.sum([returns.total(_values(puf, part)) for part in parts], axis=0)
     earned = drawn_rules.loc[drawn_rules["holder"] == "earners", "variable"].tolist()
     donors[_SHARE] = spouse_share(puf, returns, earned)
@@ -258,7 +251,7 @@ def reconcile_benefits(cps: Population, head: NDArray[np.int64], spouse: NDArray
     members = np.column_stack([head, np.where(spouse >= 0, spouse, head)])
     alone = spouse < 0
     age = np.asarray(cps["age"], dtype=np.float64)[members]
-    reported = np.stack([np.asarray(_values(cps, kind), dtype=np.float64)[members] for kind in BENEFITS], axis=2)
+    reported = np.stack([np.asarray(_values(cps, kind), dtype=np.float64)[members] for kind in KINDS], axis=2)
     reported[alone, 1] = 0.0
     everything = reported.sum(axis=(1, 2))
     proportions = np.divide(
@@ -268,12 +261,10 @@ def reconcile_benefits(cps: Population, head: NDArray[np.int64], spouse: NDArray
     retired = age >= EARLIEST_RETIREMENT
     who = np.where(~retired[:, 0] & retired[:, 1], 1, 0)
     rows = np.flatnonzero(guessed)
-    kind = np.where(
-        retired[rows, who[rows]], BENEFITS.index("social_security_retirement"), BENEFITS.index("social_security_disability")
-    )
+    kind = np.where(retired[rows, who[rows]], KINDS.index(RETIREMENT), KINDS.index(DISABILITY))
     proportions[rows, who[rows], kind] = 1.0
     values: dict[str, Column] = {}
-    for number, name in enumerate(BENEFITS):
+    for number, name in enumerate(KINDS):
         amounts = np.asarray(_values(cps, name), dtype=np.float64).copy()
         amounts[spouse[~alone]] = (proportions[:, 1, number] * total)[~alone]
         amounts[head] = proportions[:, 0, number] * total

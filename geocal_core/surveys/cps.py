@@ -23,7 +23,7 @@ from geocal_core.population.population import Column
 from geocal_core.progress import Value
 from geocal_core.settings import CpsSettings
 from geocal_core.stages import StageContext
-from geocal_core.surveys import entities
+from geocal_core.surveys import entities, social_security
 from geocal_core.surveys.asec import Asec, read_asec
 from geocal_core.surveys.retirement import desired_contributions
 
@@ -36,16 +36,6 @@ _PERSON_COLUMNS = (
     "SPM_CAPHOUSESUB",
 )  # fmt: skip
 _HOUSEHOLD_COLUMNS = ("HSUP_WGT", "GESTFIPS", "H_TENURE")
-
-# Why Social Security is received (RESNSS1, RESNSS2), strongest first: retirement before disability before the others.
-SOCIAL_SECURITY_REASONS: tuple[tuple[str, tuple[int, ...]], ...] = (
-    ("social_security_retirement", (1,)),
-    ("social_security_disability", (2,)),
-    ("social_security_survivors", (3, 5)),
-    ("social_security_dependents", (4, 6, 7)),
-)
-# Without a known reason, Social Security is for retirement from the earliest age at which it can be claimed.
-EARLIEST_RETIREMENT = 62
 
 _SPM_TENURE = {1: "OWNER_WITH_MORTGAGE", 2: "OWNER_WITHOUT_MORTGAGE", 3: "RENTER"}
 
@@ -113,7 +103,9 @@ def cps_population(asec: Asec, year: int, rules: pd.DataFrame) -> Population:
         "is_full_time_college_student": ((persons["A_HSCOL"] == 2) & (persons["A_FTPT"] == 1)).to_numpy(),
         "weekly_hours_worked_before_lsr": (persons["HRSWK"].clip(0) * persons["WKSWORK"].clip(0) / 52).to_numpy(np.float64),
         **map_columns(persons, rules[rules["entity"] == "person"]),
-        **social_security(persons, age),
+        **social_security.by_reason(
+            persons["SS_VAL"].to_numpy(np.float64), persons["RESNSS1"].to_numpy(), persons["RESNSS2"].to_numpy(), age
+        ),
         **desired_contributions(
             reported=persons["RETCB_VAL"].to_numpy(np.float64),
             wages=persons["WSAL_VAL"].to_numpy(np.float64),
@@ -193,21 +185,6 @@ def map_columns(records: pd.DataFrame, rules: pd.DataFrame) -> dict[str, Column]
             values[str(name)] = np.maximum(total, 0).astype(np.int32)
         else:
             values[str(name)] = total
-    return values
-
-
-def social_security(persons: pd.DataFrame, age: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Social Security by the strongest of the two reasons given; by age where neither is one of the engine's four."""
-    amount = persons["SS_VAL"].to_numpy(np.float64)
-    first, second = persons["RESNSS1"].to_numpy(), persons["RESNSS2"].to_numpy()
-    left = np.ones(len(persons), dtype=bool)
-    values: dict[str, NDArray[np.float64]] = {}
-    for name, codes in SOCIAL_SECURITY_REASONS:
-        named = left & (np.isin(first, codes) | np.isin(second, codes))
-        values[name] = np.where(named, amount, 0.0)
-        left &= ~named
-    values["social_security_retirement"] += np.where(left & (age >= EARLIEST_RETIREMENT), amount, 0.0)
-    values["social_security_disability"] += np.where(left & (age < EARLIEST_RETIREMENT), amount, 0.0)
     return values
 
 

@@ -20,7 +20,7 @@ from geocal_core.population.population import Column
 from geocal_core.progress import Value
 from geocal_core.settings import PufSettings
 from geocal_core.stages import StageContext
-from geocal_core.surveys import entities
+from geocal_core.surveys import entities, social_security
 from geocal_core.surveys.columns import read_columns
 from geocal_core.surveys.puf_people import DEMOGRAPHICS, People, complete_demographics, people_of
 
@@ -29,8 +29,6 @@ _AGGREGATES = range(999_996, 1_000_000)
 _CODES = ("RECID", "MARS", "XTOT", "S006", "E00100")
 _GROWN_TO = 2024
 _SEPARATE, _STATUSES = 3, (1, 2, 3, 4)
-# As in the CPS: without a known reason, Social Security is for retirement from the earliest age of claiming.
-EARLIEST_RETIREMENT = 62
 
 
 def build(context: StageContext) -> dict[str, Value]:
@@ -138,10 +136,7 @@ def puf_population(returns: pd.DataFrame, rules: pd.DataFrame, growth: dict[str,
     unit = people.unit
     couple = np.where(spouse, np.flatnonzero(filer)[unit], np.arange(len(unit)))
     amounts = return_amounts(returns, rules, growth)
-    benefits = amounts.pop("social_security")
-    retired = people.age[filer] >= EARLIEST_RETIREMENT
-    amounts["social_security_retirement"] = np.where(retired, benefits, 0.0)
-    amounts["social_security_disability"] = np.where(retired, 0.0, benefits)
+    amounts |= social_security.by_age(amounts.pop("social_security"), people.age[filer])
     earned = set(rules.loc[rules["holder"] == "earners", "variable"])
     person: dict[str, Column] = {
         "age": people.age,

@@ -15,7 +15,7 @@ from geocal_core.errors import ArtifactError
 from geocal_core.impute import extended
 from geocal_core.population import Population, read_h5, write_h5
 from geocal_core.settings import ExtendedCpsSettings
-from geocal_core.surveys import entities
+from geocal_core.surveys import entities, social_security
 from tests.impute.conftest import INCOMES, survey
 
 Context = Callable[..., Any]
@@ -104,7 +104,7 @@ def test_benefits_add_up_to_their_total_and_keep_the_reported_kinds() -> None:
     total = np.linspace(0, 50_000, len(returns.head))
     values = extended.reconcile_benefits(cps, returns.head, returns.spouse, total)
     assert returns.total(np.sum(list(values.values()), axis=0)) == pytest.approx(total)
-    retirement, disability = (values[name] for name in extended.BENEFITS[:2])
+    retirement, disability = (values[name] for name in social_security.KINDS[:2])
     reported = returns.total(cps["social_security_disability"]) > 0
     no_retirement = returns.total(cps["social_security_retirement"]) == 0
     told = reported & no_retirement

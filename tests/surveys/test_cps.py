@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geocal_core.errors import ConfigError, InputError
 from geocal_core.population import Population, read_h5
 from geocal_core.settings import CpsSettings
-from geocal_core.surveys import cps, entities
+from geocal_core.surveys import cps, entities, social_security
 from geocal_core.surveys.retirement import desired_contributions
 from tests.surveys.conftest import bits, households, people
 
@@ -66,7 +66,7 @@ def test_incomes_follow_the_documented_shares(built: Population) -> None:
 
 def test_social_security_goes_to_the_strongest_reason_and_by_age_without_one(built: Population) -> None:
     assert bits(built["social_security_retirement"]) == [18_000, 0, 0, 0, 0, 12_000]
-    parts = [built[name] for name, _ in cps.SOCIAL_SECURITY_REASONS]
+    parts = [built[kind] for kind in social_security.KINDS]
     assert bits(np.sum(parts, axis=0)) == [18_000, 0, 0, 0, 0, 12_000]
 
 

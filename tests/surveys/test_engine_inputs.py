@@ -13,7 +13,7 @@ import pytest
 from geocal_core.impute import extended
 from geocal_core.population import ENTITIES, GROUPS, Population, id_name, link_name, read_h5
 from geocal_core.settings import CpsSettings, PufSettings
-from geocal_core.surveys import cps, entities, puf
+from geocal_core.surveys import cps, entities, puf, social_security
 
 pytestmark = pytest.mark.engine
 STRUCTURE = {id_name(entity) for entity in ENTITIES} | {link_name(group) for group in GROUPS}
@@ -48,7 +48,7 @@ def test_every_stored_variable_is_an_input_of_the_engine_at_its_entity(
                 assert (values.dtype.kind == "U") == (variable.value_type.__name__ == "Enum"), name
                 if values.dtype.kind == "U":
                     assert set(values) <= {item.name for item in variable.possible_values}, name
-    for name in {*pd.read_csv(extended._TABLE)["variable"], *extended.BENEFITS} - {"social_security"}:
+    for name in {*pd.read_csv(extended._TABLE)["variable"], *social_security.KINDS} - {"social_security"}:
         assert system.variables[name].is_input_variable(), name
         assert system.variables[name].entity.key == "person", name
 
