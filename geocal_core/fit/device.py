@@ -22,7 +22,7 @@ from geocal_core.errors import ConfigError
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BLOCK = 16_384  # a dozen float32 vectors of a block stay in a core's second-level cache
+_BLOCK = 32_768  # the few float32 vectors that a step works on stay in a core's second-level cache
 
 
 @dataclass

@@ -38,7 +38,7 @@ def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -
     result.diagnostics.to_csv(folder / DIAGNOSTICS, index=False, lineterminator="\n")
     result.log.to_csv(folder / LOG, index=False, lineterminator="\n")
     names = (WEIGHTS, DIAGNOSTICS, LOG, CHECKPOINT)
-    error = result.diagnostics.loc[result.diagnostics["achievable"], "abs_rel_error"].mean()
+    errors = result.diagnostics.loc[result.diagnostics["achievable"], "abs_rel_error"].dropna()
     config = {
         **settings,
         "n_targets": len(result.diagnostics),
@@ -46,7 +46,7 @@ def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -
         "weight_format": "clone_level",
         "weight_sum": float(result.weights.sum()),
         "weight_nonzero": int(np.count_nonzero(result.weights)),
-        "mean_error_pct": 100.0 * float(error),
+        "mean_error_pct": 100.0 * float(errors.mean()) if len(errors) else None,
         "loss": result.loss,
         "gated_loss": result.gated_loss,
         "initial_loss": result.initial_loss,

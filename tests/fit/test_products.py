@@ -34,6 +34,14 @@ def test_products_are_those_of_scipy(wide: tuple[sparse.csr_matrix, NDArray], de
     assert np.allclose(_backward(products, device, residual), exact.T @ residual, rtol=tolerance, atol=tolerance)
 
 
+def test_products_need_no_mkl(wide: tuple[sparse.csr_matrix, NDArray], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geocal_core.fit.products._MKL", False)
+    ones, device = np.ones(wide[0].shape[1]), open_device("cpu", 2)
+    products = Products(wide[0], device, "float64")
+    assert np.allclose(products.forward(ones), wide[0].astype(np.float64) @ ones, rtol=1e-12)
+    assert np.allclose(_backward(products, device, wide[1]), wide[0].T.astype(np.float64) @ wide[1], rtol=1e-12)
+
+
 def test_long_rows_keep_their_digits() -> None:
     n = 3_000_000
     weights = np.full(n, 0.1, np.float32)
