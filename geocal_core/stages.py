@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import re
+import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,7 +55,10 @@ class Stage:
     partitioned : bool
         Whether there is an artifact for each area; such a stage commits its artifacts itself.
     checks : tuple of str
-        Names of the checks that it reports; each blocks what lies downstream.
+        Names of the checks that it reports; each blocks what lies downstream. One that fails is reported, then raised, so an
+        artifact that exists has passed.
+    outside : str
+        ``module:function`` of what the stage reads from outside the store; given source and settings, it tells its digest.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Stage:
     engine: bool = False
     partitioned: bool = False
     checks: tuple[str, ...] = ()
+    outside: str = ""
 
 
 @dataclass
@@ -127,7 +133,8 @@ def _raw(source: str, description: str, kind: str) -> Stage:
         group="sources",
         description=description,
         kinds=(kind,),
-        modules=("demo", "surveys/sources.py"),
+        modules=("demo", "surveys/sources.py", "surveys/data"),
+        outside="geocal_core.surveys.sources:outside_digest",
     )
 
 
@@ -348,7 +355,7 @@ def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas:
         areas=areas,
     )
     if stage.partitioned:
-        metadata = dict(_function(stage)(context))
+        metadata = dict(_function(stage.run)(context))
         return StageResult(str(metadata.pop("digest")), bool(metadata.pop("reused")), metadata | _cost(started))
     if store.is_current(stage.output, wanted):
         manifest = store.manifest(stage.output)
@@ -356,7 +363,7 @@ def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas:
         return StageResult(manifest.digest, True, dict(manifest.metadata) | _cost(started))
     with atomic(store.path(stage.output)) as temporary:
         context.output = temporary
-        metadata = dict(_function(stage)(context))
+        metadata = dict(_function(stage.run)(context))
     path = store.path(stage.output)
     manifest = Manifest(
         artifact=stage.output,
@@ -373,15 +380,21 @@ def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas:
     return StageResult(manifest.digest, False, dict(manifest.metadata) | _cost(started))
 
 
-def _function(stage: Stage) -> Any:
-    module, _, function = stage.run.partition(":")
+def _function(name: str) -> Any:
+    module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
 
 
 def _cost(started: float) -> dict[str, Value]:
-    """Seconds and peak memory of this process (not part of the manifest: they would differ from run to run)."""
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Seconds and peak memory of the largest process (not part of the manifest: they would differ from run to run)."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return {"seconds": round(time.monotonic() - started, 2), "peak_mb": round(max(peak, children) / 1024, 1)}
+    peak_mb = max(_own_peak_kb(), children) / 1024
+    return {"seconds": round(time.monotonic() - started, 2), "peak_mb": round(peak_mb, 1)}
+
+
+def _own_peak_kb() -> int:
+    """Peak resident memory of this process; Linux's own account, because ``getrusage`` counts what the parent had, too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])  # type: ignore[index]  # always there on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

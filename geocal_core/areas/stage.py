@@ -203,6 +203,7 @@ def _check_levels(context: StageContext, geography: Geography) -> None:
         expected, found = total(whole), [value for value in map(total, parts) if value is not None]
         if expected is not None and len(found) == len(parts):
             worst, compared = max(worst, abs(sum(found) / expected - 1)), compared + 1
-    context.reporter.check(
-        "areas_valid", worst <= _LEVEL_TOLERANCE, {"levels_compared": compared, "worst_level_difference": worst}
-    )
+    adds_up = worst <= _LEVEL_TOLERANCE
+    context.reporter.check("areas_valid", adds_up, {"levels_compared": compared, "worst_level_difference": worst})
+    if not adds_up:
+        raise ArtifactError(f"the areas of a level differ from their whole by {worst:.1e}", "materialise all of them again")

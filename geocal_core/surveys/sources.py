@@ -17,7 +17,7 @@ from geocal_core.places.states import state_of_code
 from geocal_core.progress import Value
 from geocal_core.settings import RawSettings
 from geocal_core.stages import StageContext
-from geocal_core.store import digest_path
+from geocal_core.store import digest_path, fingerprint
 
 _TABLE = Path(__file__).parent / "data" / "sources.csv"
 
@@ -102,6 +102,19 @@ def collect(context: StageContext) -> dict[str, Value]:
     files = sorted(context.output.iterdir())
     facts: dict[str, Value] = {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
     return facts | {f"sha256 {path.name}": digest_path(path) for path in files}
+
+
+def outside_digest(agency: str, settings: RawSettings) -> str:
+    """Digest of the published files that a source would be copied from now; empty where the demo nation writes it.
+
+    A folder's files may change while its name stays: with this in the fingerprint, new figures are never taken for old ones.
+    """
+    if settings.origin != "folder" or not Path(settings.folder).expanduser().is_dir():
+        return ""
+    root = Path(settings.folder).expanduser()
+    present = sorted(path for path in root.rglob("*") if path.is_file())
+    found = [find(source, present, root) for source in files_of(agency, settings.states)]
+    return fingerprint({path.name: digest_path(path) for path in found if path is not None})
 
 
 def _write_demo(agency: str, settings: RawSettings, folder: Path) -> None:
