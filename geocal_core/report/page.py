@@ -22,7 +22,7 @@ h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-t
 p.lead { color: #4a5666; margin-top: 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .88rem; }
 th, td { padding: .28rem .45rem; text-align: left; border-bottom: 1px solid #e6eaf0; vertical-align: top; }
-th { color: #4a5666; font-weight: 600; } td.n, th.n { text-align: right; white-space: nowrap; }
+th { color: #4a5666; font-weight: 600; } td.n, th.n { text-align: right; } td.n { white-space: nowrap; }
 td.name { overflow-wrap: anywhere; min-width: 9rem; }
 .wide { overflow-x: auto; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; } .charts figure { flex: 1 1 22rem; margin: 0; }
