@@ -6,6 +6,7 @@ out by name; anything else that is missing, or does not fit, is an error.
 
 from __future__ import annotations
 
+from math import fsum
 from pathlib import Path
 
 from geocal_core.errors import ConfigError, InputError
@@ -103,5 +104,5 @@ def _totals(figures: list[Figure]) -> dict[str, Value]:
     ):
         of_nation = [f.value for f in figures if f.place == NATION and (f.variable, f.source) == (variable, source)]
         if of_nation:
-            totals[name] = sum(of_nation)
+            totals[name] = fsum(of_nation)
     return totals

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -206,7 +207,7 @@ def _check_summary(totals: Mapping[str, tuple[float, float]], where: str) -> Non
 def _figures(totals: Mapping[str, tuple[float, float]], scope: Scope, name: str) -> Iterator[Figure]:
     receives = (Constraint("snap", ">", "0"),)
     by_place = {state.fips: totals[state.name] for state in scope.states}
-    by_place[NATION] = (sum(t[0] for t in by_place.values()), sum(t[1] for t in by_place.values()))
+    by_place[NATION] = (fsum(t[0] for t in by_place.values()), fsum(t[1] for t in by_place.values()))
     for place in sorted(by_place):
         notes = f"{name}, the states and the District" if place == NATION else f"{name}, Total"
         for variable, value in zip(("household_count", "snap"), by_place[place], strict=True):

@@ -382,7 +382,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 UNSEEN = {"household_count": 7000.0, "tax_unit_count": 130.0, "adjusted_gross_income": 13_000.0, "eitc": 2_000_000.0}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_bytes_never_change_a_number_unseen(whole: Whole, tmp_path: Path, data: st.DataObject) -> None:
     """Bytes overwritten, removed or doubled in any file: refused, or the same numbers but for what rounding hides."""
