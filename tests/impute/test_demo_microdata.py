@@ -1,0 +1,94 @@
+"""From the demo nation's published files to the stratified sample, on three states: what each step keeps of the one before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geocal_core.impute import extended, stratify
+from geocal_core.population import Population, read_h5
+from geocal_core.progress import Silent
+from geocal_core.settings import ExtendedCpsSettings, StratifiedCpsSettings, profile
+from geocal_core.surveys import cps, puf
+from geocal_core.surveys.sources import collect
+
+TINY = profile("tiny").stages
+CHEAP = {"extended_cps": ExtendedCpsSettings(trees=5), "stratified_cps": StratifiedCpsSettings(households=160)}
+FIPS = {"10": "DE", "36": "NY", "56": "WY"}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every microdata artifact of the tiny profile, with wages in the place of simulated AGI."""
+    folder = tmp_path_factory.mktemp("microdata")
+    made: dict[str, Path] = {}
+
+    def run(stage: Callable[[Any], object], name: str) -> None:
+        made[name] = folder / name
+        settings = CHEAP.get(name, TINY[name])
+        stage(SimpleNamespace(name=name, settings=settings, inputs=made, output=made[name], reporter=Silent()))
+
+    run(collect, "raw_census_asec")
+    run(collect, "raw_irs_puf")
+    run(cps.build, "cps")
+    run(puf.build, "puf")
+    run(extended.build, "extended_cps")
+    doubled = read_h5(made["extended_cps"])
+    made["household_agi"] = folder / "agi.parquet"
+    wages = doubled.to_household(doubled["employment_income_before_lsr"], "person")
+    table = {"household_id": doubled.ids("household"), "adjusted_gross_income": wages}
+    pd.DataFrame(table).to_parquet(made["household_agi"])
+    run(stratify.build, "stratified_cps")
+    return made
+
+
+def persons_by_state(population: Population) -> pd.Series:
+    household = population.household_of("person")
+    state = np.asarray(population["state_fips"])[household]
+    return pd.Series(population.weights[household]).groupby(state).sum()
+
+
+def test_files_lie_under_their_published_names(files: dict[str, Path]) -> None:
+    assert [path.name for path in files["raw_census_asec"].iterdir()] == ["asecpub25csv.zip"]
+    assert sorted(path.name for path in files["raw_irs_puf"].iterdir()) == ["demographics_2015.csv", "puf_2015.csv"]
+
+
+def test_all_populations_are_whole(files: dict[str, Path]) -> None:
+    for name in ("cps", "puf", "extended_cps", "stratified_cps"):
+        read_h5(files[name]).validate()
+    assert read_h5(files["cps"]).count("household") == 240
+    assert read_h5(files["extended_cps"]).count("household") == 480
+    assert read_h5(files["stratified_cps"]).count("household") == 160
+
+
+def test_persons_add_up_to_the_residents_that_the_census_bureau_publishes(files: dict[str, Path], raw_folder: Path) -> None:
+    header, *rows = json.loads((raw_folder / "census" / "acs_S0101_state_2024.json").read_text())
+    published = {row[header.index("state")]: float(row[header.index("S0101_C01_001E")]) for row in rows}
+    residents = sum(published[code] for code in FIPS)
+    survey = persons_by_state(read_h5(files["cps"]))
+    doubled = persons_by_state(read_h5(files["extended_cps"]))
+    assert set(survey.index) == {int(code) for code in FIPS}
+    assert survey.sum() == pytest.approx(residents, rel=1e-6)
+    assert doubled.to_numpy() == pytest.approx(survey.to_numpy(), rel=1e-6)
+    assert persons_by_state(read_h5(files["stratified_cps"])).sum() == pytest.approx(residents, rel=1e-6)
+
+
+def test_the_copy_holds_what_only_tax_returns_tell(files: dict[str, Path]) -> None:
+    doubled = read_h5(files["extended_cps"])
+    first, second = doubled.take(np.arange(240)), doubled.take(np.arange(240, 480))
+    for name in ("s_corp_income", "partnership_income", "charitable_cash_donations"):
+        assert not np.any(first[name])
+        assert np.any(second[name])
+    returns = read_h5(files["puf"])
+    drawn = np.asarray(second["qualified_dividend_income"], dtype=np.float32)
+    reported = np.asarray(first["qualified_dividend_income"], dtype=np.float32)
+    changed = drawn != reported
+    assert changed.any()
+    assert np.isin(drawn[changed], np.asarray(returns["qualified_dividend_income"], dtype=np.float32)).all()
