@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from geocal_core.settings import ExtendedCpsSettings
 from geocal_core.stages import StageContext
 from geocal_core.surveys.social_security import DISABILITY, EARLIEST_RETIREMENT, KINDS, RETIREMENT
 
-_TABLE = Path(__file__).parent / "data" / "imputed_variables.csv"
+_RULES = pd.read_csv(Path(__file__).parent / "data" / "imputed_variables.csv")
 _THRESHOLDS = Path(__file__).parent / "data" / "filing_thresholds.json"
 
 _SHARE = "spouse_share_of_earnings"
@@ -76,6 +76,8 @@ def build(context: StageContext) -> dict[str, Value]:
     cps, puf = read_h5(context.inputs["cps"]), read_h5(context.inputs["puf"])
     workers = int(os.environ.get("GEOCAL_WORKERS", min(2, os.cpu_count() or 1)))
     context.reporter.progress(f"imputing tax returns from {puf.count('tax_unit')} returns of the PUF")
+    cps = with_zeros(cps, _RULES.loc[_RULES["asked"] == "no", "variable"])
+    puf = with_zeros(puf, KINDS)
     copy, imputed = impute_returns(cps, puf, settings, workers)
     extended = double(cps, copy)
     write_h5(extended, context.output, {"source": "CPS ASEC and IRS PUF", "halves": "survey, survey with imputed returns"})
@@ -97,18 +99,14 @@ def double(cps: Population, copy: Population) -> Population:
     Parameters
     ----------
     cps, copy : Population
-        The same households in the same order; the copy may hold more variables, which are 0 in the survey.
+        The same households and variables, in the same order.
     """
-    halves = []
-    for half in (_with_variables_of(copy, cps), copy):
-        halves.append(half.with_variables("household", {"household_weight": half.weights / 2}))
-    extended = stack(halves)
+    extended = stack([half.with_variables("household", {"household_weight": half.weights / 2}) for half in (cps, copy)])
     ids = cps.ids("household")
     both = np.concatenate([ids, ids + int(ids.max()) + 1])
     links = both[extended.group_of_person("household")]
-    extended = extended.with_variables("household", {"household_id": both}).with_variables(
-        "person", {link_name("household"): links}
-    )
+    extended = extended.with_variables("household", {"household_id": both})
+    extended = extended.with_variables("person", {link_name("household"): links})
     extended.validate()
     return extended
 
@@ -116,18 +114,24 @@ def double(cps: Population, copy: Population) -> Population:
 def impute_returns(
     cps: Population, puf: Population, settings: ExtendedCpsSettings, workers: int
 ) -> tuple[Population, NDArray[np.bool_]]:
-    """The survey with the amounts of its tax returns drawn from those of the PUF, and which tax units these are."""
-    rules = pd.read_csv(_TABLE)
-    drawn_rules = rules[rules["treatment"] == "impute"]
+    """The survey with the amounts of its tax returns drawn from those of the PUF, and which tax units these are.
+
+    Raises
+    ------
+    ArtifactError
+        If a variable is missing from the survey or the PUF, or a value of it is.
+    """
+    drawn_rules = _RULES[_RULES["treatment"] == "impute"]
+    stored = [name for name in drawn_rules["variable"] if name != "social_security"]
+    _require(cps, [*_RULES.loc[_RULES["holder"] != "benefits", "variable"], *KINDS], "cps")
+    _require(puf, [*stored, *KINDS], "puf")
     survey, returns = returns_of(cps), returns_of(puf)
-    files = files_return(cps, survey, rules.loc[rules["taxable"] == "yes", "variable"].tolist())
-    donors: dict[str, Vector] = dict(returns.traits)
-    for name in drawn_rules["variable"]:
-        parts = KINDS if name == "social_security" else (name,)
-        donors[name] = np.sum([returns.total(_values(puf, part)) for part in parts], axis=0)
+    files = files_return(cps, survey, _RULES.loc[_RULES["taxable"] == "yes", "variable"].tolist())
+    benefits = np.sum([returns.total(puf[kind]) for kind in KINDS], axis=0)
+    amounts = {name: returns.total(puf[name]) for name in stored} | {"social_security": benefits}
     earned = drawn_rules.loc[drawn_rules["holder"] == "earners", "variable"].tolist()
-    donors[_SHARE] = spouse_share(puf, returns, earned)
-    dollars = np.sum([np.abs(donors[name]) for name in drawn_rules["variable"]], axis=0)
+    donors = returns.traits | amounts | {_SHARE: spouse_share(puf, returns, earned)}
+    dollars = np.sum(np.abs(list(amounts.values())), axis=0)
     chosen, weights = training_sample(puf.weights[puf.household_of("tax_unit")], dollars, settings)
     drawn = impute_in_sequence(
         {name: values[chosen] for name, values in donors.items()},
@@ -139,7 +143,7 @@ def impute_returns(
         seed=settings.seed,
         workers=workers,
     )
-    values = assign(cps, survey, files, drawn, rules)
+    values = assign(cps, survey, files, drawn)
     return cps.with_variables("person", values), files
 
 
@@ -186,20 +190,20 @@ def files_return(cps: Population, survey: Returns, taxable: list[str]) -> NDArra
         Person variables whose gains are gross income.
     """
     limits = json.loads(_THRESHOLDS.read_text())
-    gross = np.sum([survey.total(np.maximum(_values(cps, name), 0)) for name in taxable], axis=0)
+    gross = np.sum([survey.total(np.maximum(cps[name], 0)) for name in taxable], axis=0)
     joint = survey.traits["joint"] > 0
     seniors = (survey.traits["head_age"] >= 65).astype(int) + (survey.traits["spouse_age"] >= 65)
     unmarried = np.where(survey.traits["dependents"] > 0, limits["head_of_household"], limits["single"])
     base = np.where(joint, limits["joint"], unmarried)
     addition = np.where(joint, limits["addition_at_65_joint"], limits["addition_at_65_unmarried"])
-    business = survey.total(_values(cps, "self_employment_income_before_lsr")) >= limits["self_employment"]
-    wages = survey.total(_values(cps, "employment_income_before_lsr")) > 0
+    business = survey.total(cps["self_employment_income_before_lsr"]) >= limits["self_employment"]
+    wages = survey.total(cps["employment_income_before_lsr"]) > 0
     return (gross >= base + seniors * addition) | business | wages
 
 
 def spouse_share(population: Population, returns: Returns, earned: list[str]) -> Vector:
     """The spouse's share of what a couple earns, by size; 0 without a spouse or earnings."""
-    size = np.sum([np.abs(_values(population, name)) for name in earned], axis=0)
+    size = np.sum([np.abs(population[name]) for name in earned], axis=0)
     own = np.where(returns.spouse >= 0, size[returns.spouse], 0.0)
     both = returns.total(size)
     return np.divide(own, both, out=np.zeros_like(own), where=both > 0)
@@ -222,18 +226,16 @@ def training_sample(weights: Vector, dollars: Vector, settings: ExtendedCpsSetti
     return useful[taken], mass[taken] / chances[taken]
 
 
-def assign(
-    cps: Population, survey: Returns, files: NDArray[np.bool_], drawn: Mapping[str, Vector], rules: pd.DataFrame
-) -> dict[str, Column]:
+def assign(cps: Population, survey: Returns, files: NDArray[np.bool_], drawn: Mapping[str, Vector]) -> dict[str, Column]:
     """Person values of the copy: each return's amounts laid on its head and spouse, all else as reported."""
     head, spouse = survey.head[files], survey.spouse[files]
     couple = spouse >= 0
     share = np.where(couple, drawn[_SHARE], 0.0)
     values: dict[str, Column] = {}
-    for rule in rules.itertuples(index=False):
+    for rule in _RULES.itertuples(index=False):
         if rule.holder == "benefits":
             continue
-        amounts = np.asarray(_values(cps, rule.variable), dtype=np.float64).copy()
+        amounts = np.asarray(cps[rule.variable], dtype=np.float64).copy()
         total = drawn[rule.variable] if rule.treatment == "impute" else np.zeros(len(head))
         with_spouse = share * total if rule.holder == "earners" else np.zeros(len(head))
         amounts[spouse[couple]] = with_spouse[couple]
@@ -251,7 +253,7 @@ def reconcile_benefits(cps: Population, head: NDArray[np.int64], spouse: NDArray
     members = np.column_stack([head, np.where(spouse >= 0, spouse, head)])
     alone = spouse < 0
     age = np.asarray(cps["age"], dtype=np.float64)[members]
-    reported = np.stack([np.asarray(_values(cps, kind), dtype=np.float64)[members] for kind in KINDS], axis=2)
+    reported = np.stack([np.asarray(cps[kind], dtype=np.float64)[members] for kind in KINDS], axis=2)
     reported[alone, 1] = 0.0
     everything = reported.sum(axis=(1, 2))
     proportions = np.divide(
@@ -265,24 +267,23 @@ def reconcile_benefits(cps: Population, head: NDArray[np.int64], spouse: NDArray
     proportions[rows, who[rows], kind] = 1.0
     values: dict[str, Column] = {}
     for number, name in enumerate(KINDS):
-        amounts = np.asarray(_values(cps, name), dtype=np.float64).copy()
+        amounts = np.asarray(cps[name], dtype=np.float64).copy()
         amounts[spouse[~alone]] = (proportions[:, 1, number] * total)[~alone]
         amounts[head] = proportions[:, 0, number] * total
         values[name] = amounts
     return values
 
 
-def _values(population: Population, name: str) -> Column:
-    """A person variable; zeros where the population does not hold it, because its survey does not ask for it."""
-    if name in population.tables["person"]:
-        return population.tables["person"][name]
-    return np.zeros(population.count("person"))
+def with_zeros(population: Population, names: Iterable[str]) -> Population:
+    """The population with zeros for those of the named person variables that its survey does not tell."""
+    absent = [name for name in names if name not in population.tables["person"]]
+    return population.with_variables("person", {name: np.zeros(population.count("person")) for name in absent})
 
 
-def _with_variables_of(other: Population, population: Population) -> Population:
-    """The population with zeros for the person variables that only the other one holds."""
-    new = set(other.tables["person"]) - set(population.tables["person"])
-    return population.with_variables("person", {name: np.zeros(population.count("person")) for name in sorted(new)})
+def _require(population: Population, names: Iterable[str], stage: str) -> None:
+    missing = [name for name in names if name not in population.tables["person"]]
+    if missing:
+        raise ArtifactError(f"{stage} holds no variable {missing[0]}", f"materialise {stage} again")
 
 
 def _weighted_total(population: Population, name: str) -> float:

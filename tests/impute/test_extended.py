@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
@@ -21,16 +20,23 @@ from tests.impute.conftest import INCOMES, survey
 Context = Callable[..., Any]
 SETTINGS = ExtendedCpsSettings(trees=10, training_records=5_000)
 N = 300
+TAXABLE = extended._RULES.loc[extended._RULES["taxable"] == "yes", "variable"].tolist()
+
+
+def complete(population: Population) -> Population:
+    """With every variable of the table, zero where the made-up survey tells nothing."""
+    names = extended._RULES.loc[extended._RULES["holder"] != "benefits", "variable"]
+    return extended.with_zeros(population, [*names, *social_security.KINDS])
 
 
 @pytest.fixture(scope="module")
 def cps() -> Population:
-    return survey(N, 1, more={"taxable_401k_distributions": 0.1})
+    return complete(survey(N, 1, more={"taxable_401k_distributions": 0.1}))
 
 
 @pytest.fixture(scope="module")
 def puf() -> Population:
-    return survey(800, 2, more={"partnership_income": 0.1, "charitable_cash_donations": 0.3})
+    return complete(survey(800, 2, more={"partnership_income": 0.1, "charitable_cash_donations": 0.3}))
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +72,8 @@ def test_first_half_is_the_survey(cps: Population, doubled: Population) -> None:
 
 def test_only_returns_are_imputed_and_dependents_keep_what_they_reported(cps: Population, doubled: Population) -> None:
     second = half(doubled, 1)
-    rules = pd.read_csv(extended._TABLE)
     returns = extended.returns_of(cps)
-    files = extended.files_return(cps, returns, rules.loc[rules["taxable"] == "yes", "variable"].tolist())
+    files = extended.files_return(cps, returns, TAXABLE)
     assert 0 < (~files).sum() < len(files) / 2
     filer = np.zeros(cps.count("person"), dtype=bool)
     filer[returns.head[files]] = True
@@ -82,13 +87,12 @@ def test_only_returns_are_imputed_and_dependents_keep_what_they_reported(cps: Po
 
 def test_returns_look_like_those_of_the_puf() -> None:
     """Zeros and distribution of a return's wages agree with the donors' of the same kind (couples, singles)."""
-    cps, puf = survey(2_000, 21), survey(2_500, 22)
+    cps, puf = complete(survey(2_000, 21)), complete(survey(2_500, 22))
     wages = "employment_income_before_lsr"
     puf = puf.with_variables("person", {wages: 3 * np.asarray(puf[wages])})  # so that reported wages would not pass
     copy, _ = extended.impute_returns(cps, puf, SETTINGS, 1)
-    rules = pd.read_csv(extended._TABLE)
     ours, theirs = extended.returns_of(cps), extended.returns_of(puf)
-    files = extended.files_return(cps, ours, rules.loc[rules["taxable"] == "yes", "variable"].tolist())
+    files = extended.files_return(cps, ours, TAXABLE)
     for joint in (0.0, 1.0):
         alike = (ours.traits["joint"] == joint) & (ours.traits["head_age"] < 60) & (ours.traits["spouse_age"] < 60)
         others = (theirs.traits["joint"] == joint) & (theirs.traits["head_age"] < 60) & (theirs.traits["spouse_age"] < 60)
@@ -99,7 +103,7 @@ def test_returns_look_like_those_of_the_puf() -> None:
 
 
 def test_benefits_add_up_to_their_total_and_keep_the_reported_kinds() -> None:
-    cps = survey(200, 3)
+    cps = complete(survey(200, 3))
     returns = extended.returns_of(cps)
     total = np.linspace(0, 50_000, len(returns.head))
     values = extended.reconcile_benefits(cps, returns.head, returns.spouse, total)
@@ -157,6 +161,8 @@ def test_files_who_must_by_income_and_who_has_wages() -> None:
         "is_female": np.ones(n, dtype=bool),
         "tax_unit_role_input": np.array(role),
         "taxable_interest_income": np.array(interest, dtype=float),
+        "employment_income_before_lsr": np.zeros(n),
+        "self_employment_income_before_lsr": np.zeros(n),
     }
     groups = dict.fromkeys(("household", "tax_unit", "spm_unit", "family", "marital_unit"), places)
     population = entities.assemble(2024, np.arange(n), np.arange(len(incomes)), groups, {"person": person})
@@ -174,7 +180,7 @@ def test_files_who_must_by_income_and_who_has_wages() -> None:
 
 
 def test_spouse_share_is_that_of_earnings() -> None:
-    cps = survey(100, 4)
+    cps = complete(survey(100, 4))
     returns = extended.returns_of(cps)
     share = extended.spouse_share(cps, returns, ["employment_income_before_lsr"])
     wages = np.asarray(cps["employment_income_before_lsr"])
@@ -206,6 +212,13 @@ def test_refuses_units_without_a_head(cps: Population, puf: Population) -> None:
     headless = cps.with_variables("person", {"tax_unit_role_input": np.full(cps.count("person"), "DEPENDENT")})
     with pytest.raises(ArtifactError, match="one head"):
         extended.impute_returns(headless, puf, SETTINGS, 1)
+
+
+def test_refuses_populations_without_a_variable(cps: Population, puf: Population) -> None:
+    with pytest.raises(ArtifactError, match="cps holds no variable taxable_interest_income"):
+        extended.impute_returns(cps.without(["taxable_interest_income"]), puf, SETTINGS, 1)
+    with pytest.raises(ArtifactError, match="puf holds no variable s_corp_income"):
+        extended.impute_returns(cps, puf.without(["s_corp_income"]), SETTINGS, 1)
 
 
 def test_refuses_donors_with_missing_values(cps: Population, puf: Population) -> None:

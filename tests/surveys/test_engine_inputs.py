@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from geocal_core.impute import extended
@@ -48,7 +47,7 @@ def test_every_stored_variable_is_an_input_of_the_engine_at_its_entity(
                 assert (values.dtype.kind == "U") == (variable.value_type.__name__ == "Enum"), name
                 if values.dtype.kind == "U":
                     assert set(values) <= {item.name for item in variable.possible_values}, name
-    for name in {*pd.read_csv(extended._TABLE)["variable"], *social_security.KINDS} - {"social_security"}:
+    for name in {*extended._RULES["variable"], *social_security.KINDS} - {"social_security"}:
         assert system.variables[name].is_input_variable(), name
         assert system.variables[name].entity.key == "person", name
 
