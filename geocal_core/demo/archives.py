@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ def csv_text(columns: Mapping[str, np.ndarray]) -> str:
     return text
 
 
-def write_zip(path: Path, members: Mapping[str, bytes | str]) -> None:
+def write_zip(target: Path | BytesIO, members: Mapping[str, bytes | str]) -> None:
     """Write a zip archive with its members in the given order, all dated 1 January 1980."""
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(target, "w") as archive:
         for name, content in members.items():
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED

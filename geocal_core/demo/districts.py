@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocal_core import seeds
-from geocal_core.places.states import DISTRICTS, state_of_code
+from geocal_core.places.states import DISTRICTS, State, state_of_code
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -192,3 +192,12 @@ def _standard(values: Floats) -> Floats:
     centred = values - values.mean()
     scaled: Floats = centred / centred.std()
     return scaled
+
+
+def undistricted_state(states: Iterable[str]) -> State:
+    """The state in whose waters some blocks lie in no district (``ZZ`` in the Bureau's files).
+
+    Connecticut, Illinois or New Hampshire, where this is so in the 119th Congress; without them the first of ``states``.
+    """
+    codes = sorted(set(states), key=lambda code: (code not in ("CT", "IL", "NH"), state_of_code(code).fips))
+    return state_of_code(codes[0])

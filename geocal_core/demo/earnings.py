@@ -15,8 +15,8 @@ from geocal_core.demo.districts import Districts, Floats, Integers
 from geocal_core.demo.structure import ADULT_CHILD, CHILD, PARENT, REFERENCE, SPOUSE, Booleans, People
 
 _LARGEST_RANK = 1.0 - 1e-9
-_MEDIAN_FULL_TIME = 61_000.0
-_WAGE_SIGMA = 0.66
+_MEDIAN_FULL_TIME = 65_000.0
+_WAGE_SIGMA = 0.59
 _WAGE_KNEE = 0.975
 _WAGE_TAIL = 2.05
 
@@ -101,9 +101,9 @@ def _with_small_children(people: People) -> Booleans:
 def _participation(people: People, skill: Floats, mothers: Booleans, hardship: Floats) -> Floats:
     """Probability of working at some time of the year."""
     ages = [0, 15.4, 16, 18, 22, 27, 50, 58, 62, 66, 70, 76, 90]
-    odds = [-9, -9, -1.2, 0.4, 1.45, 2.05, 1.85, 1.20, 0.45, -0.75, -1.5, -2.5, -5.0]
+    odds = [-9, -9, -1.2, 0.5, 2.0, 2.75, 2.5, 1.65, 0.60, -0.70, -1.5, -2.5, -5.0]
     base = np.interp(people.age, ages, odds)
-    base = base + 0.45 * skill - 0.08 * hardship - 0.9 * mothers - 3.0 * people.disabled - 0.9 * people.student
+    base = base + 0.42 * skill - 0.08 * hardship - 0.5 * mothers - 3.0 * people.disabled - 0.9 * people.student
     base = base - np.where(people.female, 0.15, 0.0)
     chance: Floats = np.where(people.age < 16, 0.0, 1 / (1 + np.exp(-base)))
     return chance

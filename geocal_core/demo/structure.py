@@ -89,7 +89,7 @@ def draw_people(districts: Districts, home: Integers, fortune: Floats, rng: np.r
     married = rng.random(n) < np.clip(table["married"][group] * np.exp(0.18 * fortune), 0, 0.93)
     partner = ~married & (rng.random(n) < table["partner"][group])
     female = rng.random(n) < np.where(married, 0.46, np.where(age >= 65, 0.66, 0.54))
-    fertility = _children_rate(group, married | partner, female) * np.exp(0.16 * districts.children[home])
+    fertility = _children_rate(group, married | partner, female) * np.exp(0.16 * districts.children[home] - 0.20 * fortune)
     children = np.minimum(rng.poisson(fertility), 5)
     adult_children = _adult_children(age, table["adult_child"][group], rng)
     roommates = ~married & (rng.random(n) < table["roommate"][group])
@@ -131,7 +131,7 @@ def _householders(youth: Floats, rng: np.random.Generator) -> tuple[Integers, In
     group = np.minimum((rng.random(len(youth))[:, None] > bounds).sum(axis=1), len(middle) - 1)
     low, high = table["age_low"][group], table["age_high"][group]
     age = np.floor(low + rng.random(len(youth)) * (high - low + 1))
-    old = np.minimum(np.floor(low + rng.exponential(8.0, len(youth))), _OLDEST)
+    old = np.minimum(np.floor(low + rng.exponential(7.0, len(youth))), _OLDEST)
     return group, np.where(low >= 75, old, age).astype(np.int64)
 
 
