@@ -92,10 +92,11 @@ def _calculate(population: Population, variables: list[str]) -> dict[str, Values
     simulation = Simulation(dataset=_InMemory(population))
     _adopt_pinned_systems(simulation.tax_benefit_system)
     try:
-        return {name: _native(simulation, name, population.period) for name in variables}
+        # Formulas divide by zero and then replace the result; numpy's warnings of it would only bury what matters.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {name: _native(simulation, name, population.period) for name in variables}
     finally:
-        # The system would keep the simulation, and with it every intermediate array, alive.
-        simulation.tax_benefit_system.simulation = None
+        _let_go(simulation)
 
 
 def _native(simulation: Any, variable: str, year: int) -> Values:
@@ -113,11 +114,26 @@ def _adopt_pinned_systems(system: Any) -> None:
     It keeps the clone but ties it to the one simulation that asked first, although every simulation of current law could
     share it: all have one parameter tree. Entries for another tree are left alone.
     """
+    cache = _pinned_systems()
+    for name, (_, tree, pinned) in cache.items():
+        if tree() is system.parameters:
+            cache[name] = (weakref.ref(system), tree, pinned)
+
+
+def _let_go(simulation: Any) -> None:
+    """Make sure that nothing keeps a simulation, and with it every intermediate array, alive: its system would, and a clone of
+    its system for the law of an earlier year would too."""
+    simulation.tax_benefit_system.simulation = None
+    for _, _, pinned in _pinned_systems().values():
+        pinned.simulation = None
+
+
+def _pinned_systems() -> dict[str, Any]:
+    """The engine's cache of systems with the law of earlier years: (system it was made for, parameter tree, clone)."""
     from policyengine_us.tools import pinned_tbs
 
-    for name, (_, tree, pinned) in pinned_tbs._PINNED_TBS_CACHE.items():
-        if tree() is system.parameters:
-            pinned_tbs._PINNED_TBS_CACHE[name] = (weakref.ref(system), tree, pinned)
+    cache: dict[str, Any] = pinned_tbs._PINNED_TBS_CACHE
+    return cache
 
 
 def release_memory() -> None:

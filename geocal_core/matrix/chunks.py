@@ -13,7 +13,7 @@ import os
 import time
 import zipfile
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from scipy import sparse
 from geocal_core.engine.place import at_place
 from geocal_core.engine.simulate import simulate
 from geocal_core.engine.variables import check_outputs, entity_of
-from geocal_core.errors import ArtifactError
+from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.matrix.quantities import Quantity, household_values, variables_of
 from geocal_core.places.assignment import Geography
 from geocal_core.places.states import state_of_fips
@@ -121,29 +121,22 @@ def _run(work: Work, chunks: Sequence[Chunk], workers: int, reporter: Reporter) 
     pool = ProcessPoolExecutor(
         min(workers, len(chunks)), mp_context=multiprocessing.get_context("fork"), initializer=_begin, initargs=(work,)
     )
-    with pool:
+    try:
         pending = {pool.submit(_simulate_chunks, task): task for task in _tasks(chunks)}
-        try:
-            for future in as_completed(pending):
-                seconds = future.result()
-                task = pending[future]
-                columns = sum(len(chunk.columns) for chunk in task)
-                done += columns
-                reporter.progress(
-                    f"{state_of_fips(task[0].state).code}: {columns:,} columns simulated in {seconds:.1f} s; "
-                    f"{done:,} of {total:,} after {time.monotonic() - started:.0f} s"
-                )
-        except BrokenProcessPool as error:
-            raise ArtifactError(
-                "a process that simulates households was killed", "free memory or set GEOCAL_WORKERS=1 and run again"
-            ) from error
-        finally:
-            _cancel(list(pending))
-
-
-def _cancel(futures: list[Future[float]]) -> None:
-    for future in futures:
-        future.cancel()
+        for future in as_completed(pending):
+            task, seconds = pending[future], future.result()
+            columns = sum(len(chunk.columns) for chunk in task)
+            done += columns
+            reporter.progress(
+                f"{state_of_fips(task[0].state).code}: {columns:,} columns simulated in {seconds:.1f} s; "
+                f"{done:,} of {total:,} after {time.monotonic() - started:.0f} s"
+            )
+    except BrokenProcessPool as error:
+        raise ArtifactError(
+            "a process that simulates households was killed", "free memory or set GEOCAL_WORKERS=1 and run again"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _tasks(chunks: Sequence[Chunk]) -> list[tuple[Chunk, ...]]:
@@ -211,4 +204,7 @@ def _collect(work: Work, chunks: Sequence[Chunk]) -> sparse.csr_matrix:
 
 def worker_count() -> int:
     """Processes to use: ``GEOCAL_WORKERS``, or as many as there are processors, but at most two, for the sake of memory."""
-    return int(os.environ.get("GEOCAL_WORKERS", min(2, os.cpu_count() or 1)))
+    wanted = os.environ.get("GEOCAL_WORKERS", str(min(2, os.cpu_count() or 1)))
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise ConfigError(f"GEOCAL_WORKERS is {wanted!r}", "set it to a whole number of at least 1, or leave it unset")
+    return int(wanted)

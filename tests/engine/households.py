@@ -8,6 +8,16 @@ from geocal_core.population import GROUPS, Population, id_name, link_name
 from geocal_core.seeds import generator
 
 YEAR = 2024
+OTHER_INCOMES = (
+    "self_employment_income_before_lsr",
+    "social_security_retirement",
+    "taxable_interest_income",
+    "qualified_dividend_income",
+    "long_term_capital_gains_before_response",
+    "taxable_private_pension_income",
+    "unemployment_compensation",
+)
+"""Every income besides wages."""
 
 
 def make_population(households: int, seed: int = 0, states: tuple[int, ...] = (10,)) -> Population:
