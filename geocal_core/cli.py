@@ -21,7 +21,7 @@ from geocal_core.errors import ArtifactError, ConfigError, GeocalError
 from geocal_core.progress import Pipes, Reporter, Terminal
 from geocal_core.settings import FitSettings, TargetSettings, from_config, profile
 from geocal_core.stages import STAGES, StageResult, run_stage, stage_named
-from geocal_core.store import Store, atomic
+from geocal_core.store import Store, atomic, remove
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -198,6 +198,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     scratch = arguments.output.with_name(f".{arguments.output.name}.scratch")
     with atomic(arguments.output) as temporary:
         facts = fit_package(arguments.package, temporary, scratch, settings, Terminal())
+    remove(scratch)
     for name, value in facts.items():
         print(f"{name:40s} {value}")
     print(f"written to {arguments.output}")

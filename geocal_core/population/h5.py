@@ -47,7 +47,7 @@ def write_h5(population: Population, path: Path, attributes: Mapping[str, str] |
         Text attributes of the file itself.
     """
     period = str(population.period)
-    with h5py.File(path, "w", libver=("earliest", "v110")) as file:
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
         for key, value in (attributes or {}).items():
             file.attrs[key] = value
         file.attrs["period"] = period
