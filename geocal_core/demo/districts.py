@@ -197,7 +197,11 @@ def _standard(values: Floats) -> Floats:
 def undistricted_state(states: Iterable[str]) -> State:
     """The state in whose waters some blocks lie in no district (``ZZ`` in the Bureau's files).
 
-    Connecticut, Illinois or New Hampshire, where this is so in the 119th Congress; without them the first of ``states``.
+    Connecticut, Illinois or New Hampshire, where this is so in the 119th Congress; without them the first of ``states`` with
+    several districts, and without such the first.
     """
-    codes = sorted(set(states), key=lambda code: (code not in ("CT", "IL", "NH"), state_of_code(code).fips))
-    return state_of_code(codes[0])
+
+    def order(state: State) -> tuple[bool, bool, int]:
+        return state.code not in ("CT", "IL", "NH"), state.seats < 2, state.fips
+
+    return min((state_of_code(code) for code in states), key=order)

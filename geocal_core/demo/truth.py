@@ -61,7 +61,7 @@ def returns() -> pd.DataFrame:
     """
     packed = files("geocal_core.demo").joinpath("data", RETURNS_FILE).read_bytes()
     by_column = pd.read_csv(io.BytesIO(lzma.decompress(packed)), header=None, index_col=0)
-    return by_column.T.set_index(["district", "stub"]).sort_index()
+    return by_column.T.rename_axis(columns=None).set_index(["district", "stub"]).sort_index()
 
 
 def build(folder: Path, reporter: Reporter) -> None:

@@ -48,7 +48,7 @@ def test_a_larger_nation_has_the_same_districts(written: Path, tmp_path: Path) -
 
 def acs(folder: Path, name: str) -> pd.DataFrame:
     header, *rows = json.loads((folder / "census_acs" / name).read_text())
-    return pd.DataFrame(rows, columns=header)
+    return pd.DataFrame(rows, columns=header, dtype=object)
 
 
 def test_s0101_adds_up_at_three_levels(written: Path) -> None:
@@ -102,7 +102,7 @@ def soi(path: Path) -> pd.DataFrame:
 def test_irs_stubs_add_up_to_their_total(written: Path) -> None:
     for name, keys, stubs in (("24in55cmcsv.csv", ["STATE"], 10), ("24incd.csv", ["STATE", "CONG_DISTRICT"], 9)):
         table = soi(written / "irs_soi" / name)
-        values = [column for column in table if column[0] in "NAM"]
+        values = [column for column in table if column[0] in "NAM" and column != "AGI_STUB"]
         for _, place in table.groupby(keys):
             assert place["AGI_STUB"].tolist() == list(range(stubs + 1))
             assert (place[values].iloc[1:].sum() == place[values].iloc[0]).all()
@@ -110,7 +110,7 @@ def test_irs_stubs_add_up_to_their_total(written: Path) -> None:
 
 def test_irs_states_are_the_sums_of_their_districts(written: Path) -> None:
     states, districts = (soi(written / "irs_soi" / name) for name in ("24in55cmcsv.csv", "24incd.csv"))
-    values = [column for column in states if column[0] in "NAM"]
+    values = [column for column in states if column[0] in "NAM" and column != "AGI_STUB"]
     total = states[states.AGI_STUB == 0].set_index("STATE")[values]
     of_district = districts[(districts.AGI_STUB == 0) & (districts.STATE != "US")]
     numbered = of_district[of_district.CONG_DISTRICT > 0].groupby("STATE")[values].sum()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from geocal_core.demo.asec import write as write_asec
-from geocal_core.demo.districts import districts_of
+from geocal_core.demo.districts import county_parts, districts_of
 from geocal_core.demo.puf import write as write_puf
 from geocal_core.settings import ALL_STATES, RawSettings
 from tests.demo.conftest import TINY
@@ -64,11 +64,13 @@ def test_asec_joins_close(asec: Asec) -> None:
 
 def test_asec_lines_point_at_people_of_the_household(asec: Asec) -> None:
     persons = asec["pp"]
-    people = persons.set_index(["PH_SEQ", "A_LINENO"])
+    wanted = ["PH_SEQ", "A_LINENO", "A_SPOUSE", "PECOHAB", "PEPAR1", "PEPAR2", "DEP_STAT", "TAX_ID", "A_AGE", "A_MARITL"]
+    persons = persons[wanted].copy()
+    people = persons.set_index(["PH_SEQ", "A_LINENO"], drop=False)
     for column, nobody in (("A_SPOUSE", 0), ("PECOHAB", -1), ("PEPAR1", -1), ("PEPAR2", -1), ("DEP_STAT", 0)):
         pointing = persons[persons[column] != nobody]
         assert len(pointing) > 20, column
-        target = people.loc[list(zip(pointing["PH_SEQ"], pointing[column], strict=True))].reset_index()
+        target = people.loc[list(zip(pointing["PH_SEQ"], pointing[column], strict=True))]
         assert (target["A_LINENO"].to_numpy() == pointing[column].to_numpy()).all()
         if column in ("A_SPOUSE", "PECOHAB"):
             assert (target[column].to_numpy() == pointing["A_LINENO"].to_numpy()).all()
@@ -106,7 +108,10 @@ def test_asec_codes_lie_in_their_ranges(asec: Asec) -> None:
     for column, codes in allowed.items():
         assert set(persons[column]) == codes, column
     assert set(households["H_TENURE"]) == {1, 2, 3}
-    assert ((households["GTCO"] == 0) | (households["GTCO"] % 2 == 1) | (households["GTCO"] > 500)).all()
+    told = households[households["GTCO"] > 0]
+    counties = {f"{row.GESTFIPS:02d}{row.GTCO:03d}" for row in told.itertuples()}
+    assert counties < set(county_parts().county)
+    assert {"36061", "06037", "17031"} < counties
     assert 0.1 < (households["GTCO"] == 0).mean() < 0.6
     assert ((persons["SS_VAL"] > 0) == (persons["RESNSS1"] > 0)).all()
     assert (persons.loc[persons["A_AGE"] < 15, "WSAL_VAL"] == 0).all()

@@ -27,8 +27,8 @@ def test_every_district_has_returns_and_credits() -> None:
     by_district = table.groupby("district").sum()
     assert (by_district["N1"] > 150_000).all()
     assert (table["N1"].xs(10, level="stub") > 0).all()
-    assert (by_district[[f"N{line}" for line in truth.CHILDREN_LINES[:3]]] > 0).all(axis=None)
-    assert (by_district["N59664"] > 0).mean() > 0.95
+    credited = by_district[[f"N{line}" for line in truth.CHILDREN_LINES]]
+    assert ((credited > 0).sum() >= len(DISTRICTS) - 1).all()
     assert (by_district["N1"] == table.groupby("district")["N1"].sum()).all()
     assert (table["MARS1"] + table["MARS2"] + table["MARS4"] <= table["N1"] + 30).all()
 
