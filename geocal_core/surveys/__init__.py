@@ -1,0 +1,1 @@
+"""Readers of survey files: what the agencies publish, as populations of the engine's inputs."""
