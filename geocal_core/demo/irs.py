@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,9 @@ def write(settings: RawSettings, folder: Path) -> None:
     (folder / DISTRICT_FILE).write_text(_csv([*keys, *_columns()], _district_rows(by_state, home), separators=False))
 
 
-def _columns() -> list[str]:
-    return [row["column"] for row in rows_of("soi_columns.csv")]
+@cache
+def _columns() -> tuple[str, ...]:
+    return tuple(row["column"] for row in rows_of("soi_columns.csv"))
 
 
 def _of_state(state: State) -> pd.DataFrame:

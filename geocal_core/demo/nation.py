@@ -22,9 +22,10 @@ from geocal_core.population import GROUPS, Population, id_name, link_name
 from geocal_core.population.population import Column
 
 YEAR = 2024
-HISPANIC, WHITE, BLACK, NATIVE, ASIAN, MULTIRACIAL = range(6)
+HISPANIC = 0  # column of Districts.race
 
-# PRDTRACE of the CPS: 1 white, 2 black, 3 American Indian or Alaska Native, 4 Asian, 7 white and American Indian.
+# Codes of the CPS (PRDTRACE) by column of Districts.race: 1 white, 2 black, 3 American Indian or Alaska Native, 4 Asian,
+# 7 white and American Indian.
 _CPS_RACE = np.array([1, 1, 2, 3, 4, 7])
 _SPM_TENURE = {"RENTED": "RENTER", "OWNED_WITH_MORTGAGE": "OWNER_WITH_MORTGAGE", "OWNED_OUTRIGHT": "OWNER_WITHOUT_MORTGAGE"}
 

@@ -89,9 +89,15 @@ def write(settings: RawSettings, folder: Path) -> None:
 def _year_by_agency() -> dict[str, tuple[int, int, int]]:
     """Households and persons a month and benefits a year by agency."""
     table = truth.people()
-    by_state = table.groupby(table.index // 100)[["snap_households", "snap_persons", "snap_dollars"]].sum()
-    states = {state.name: tuple(int(value) for value in by_state.loc[state.fips]) for state in STATES}
-    return {**states, **_SMALL}  # type: ignore[dict-item]
+    by_agency = dict(_SMALL)
+    for state in STATES:
+        rows = table.loc[list(state.districts)]
+        by_agency[state.name] = (
+            int(rows["snap_households"].sum()),
+            int(rows["snap_persons"].sum()),
+            int(rows["snap_dollars"].sum()),
+        )
+    return by_agency
 
 
 def _months(households: int, persons: int, cost: int, rng: np.random.Generator) -> Integers:
