@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--raw", type=Path, required=True, help="folder with the published files, at any depth")
     build.add_argument("--output", type=Path, default=Path("policy_data.db"))
     build.add_argument("--year", type=int, default=2024)
-    build.add_argument("--without", nargs="*", default=["irs_soi_district"], metavar="TABLE", help="tables to leave out")
+    left_out = "tables to leave out (irs_soi_district where nothing is said: its published years are of earlier districts)"
+    build.add_argument("--without", nargs="*", default=["irs_soi_district"], metavar="TABLE", help=left_out)
     build.set_defaults(run=_targets_build)
 
     fit = commands.add_parser("fit", help="fit weights to a saved calibration package")
@@ -172,8 +173,9 @@ def _targets_build(arguments: argparse.Namespace) -> int:
     from geocal_core.targets.build import build_database
 
     settings = TargetSettings(year=arguments.year, without=tuple(arguments.without))
-    with atomic(arguments.output) as temporary:
-        counts = build_database(arguments.raw, temporary, settings, Terminal())
+    counts = build_database(arguments.raw, arguments.output, settings, Terminal())
+    if settings.without:
+        print(f"left out: {', '.join(settings.without)}")
     for name, value in counts.items():
         print(f"{name:40s} {value:>22,}" if isinstance(value, int) else f"{name:40s} {value:>22}")
     print(f"written to {arguments.output}")

@@ -191,7 +191,7 @@ _STAGES = (
         group="microdata",
         description="The CPS beside a copy of it that carries incomes imputed from the PUF.",
         kinds=("h5", "scikitlearn"),
-        modules=("impute",),
+        modules=("impute", "surveys/social_security.py"),
     ),
     Stage(
         name="household_agi",

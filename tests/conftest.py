@@ -33,8 +33,12 @@ def materialise_tiny(root: Path, *extra: str, **environment: str) -> subprocess.
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The whole graph of the tiny profile, materialised once for all tests."""
-    root = tmp_path_factory.mktemp("tiny")
+    """The whole graph of the tiny profile, materialised once for all tests.
+
+    With GEOCAL_TEST_ROOT set to a folder it is kept there, and the next run of the tests makes only what changed.
+    """
+    kept = os.environ.get("GEOCAL_TEST_ROOT")
+    root = Path(kept) if kept else tmp_path_factory.mktemp("tiny")
     done = materialise_tiny(root)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return Store(root)

@@ -46,9 +46,14 @@ def write_h5(population: Population, path: Path, attributes: Mapping[str, str] |
     attributes : mapping, optional
         Text attributes of the file itself.
     """
+    path.write_bytes(_image(population, attributes or {}))
+
+
+def _image(population: Population, attributes: Mapping[str, str]) -> bytes:
+    """The file's content, made in memory: on a full disk HDF5 itself would end the process instead of raising an error."""
     period = str(population.period)
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:
-        for key, value in (attributes or {}).items():
+    with h5py.File("image", "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
+        for key, value in attributes.items():
             file.attrs[key] = value
         file.attrs["period"] = period
         for entity in ENTITIES:
@@ -58,6 +63,8 @@ def write_h5(population: Population, path: Path, attributes: Mapping[str, str] |
                 chunks = (min(len(values), 1 << 16),) if options else None
                 dataset = file.create_dataset(f"{name}/{period}", data=values, chunks=chunks, **options)
                 dataset.attrs["entity"] = entity
+        file.flush()
+        return bytes(file.id.get_file_image())
 
 
 def read_h5(path: Path) -> Population:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert
+from sqlalchemy.exc import OperationalError
 
+from geocal_core.errors import ArtifactError
 from geocal_core.places.states import state_of_fips
 from geocal_core.targets.constraints import Constraint, brackets, place_constraints
 from geocal_core.targets.figures import NATION, Domain, Figure, Scope, parent_of
@@ -27,11 +29,23 @@ def write_database(path: Path, figures: Sequence[Figure], scope: Scope) -> None:
     ------
     ConfigError
         If the constraints of a figure contradict each other or do not nest.
+    ArtifactError
+        If the disk is full or the file cannot be written.
     """
     strata = _Strata()
     for place in scope.places:
         strata.at(place, ())
     targets = [_target(index, figure, strata.at(figure.place, figure.domain)) for index, figure in enumerate(figures, 1)]
+    try:
+        _write(path, strata, targets)
+    except (OperationalError, sqlite3.OperationalError) as error:
+        reason = error.orig if isinstance(error, OperationalError) else error
+        raise ArtifactError(
+            f"the target database cannot be written ({reason})", "free space on its disk and run again"
+        ) from error
+
+
+def _write(path: Path, strata: _Strata, targets: list[dict[str, Any]]) -> None:
     engine = create(path)
     with engine.begin() as connection:
         connection.execute(insert(Stratum), strata.rows)
@@ -40,8 +54,8 @@ def write_database(path: Path, figures: Sequence[Figure], scope: Scope) -> None:
         if targets:
             connection.execute(insert(Target), targets)
     engine.dispose()
-    with closing(sqlite3.connect(path)) as connection_:
-        connection_.execute("VACUUM")
+    with closing(sqlite3.connect(path)) as compacted:
+        compacted.execute("VACUUM")
 
 
 class _Strata:
