@@ -7,6 +7,7 @@ line on standard error and exit status 2; anything else is a defect and keeps it
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -110,6 +111,10 @@ def _demo(arguments: argparse.Namespace) -> int:
         build(arguments.output, Terminal())
         return 0
     profile(arguments.profile)
+    if importlib.util.find_spec("dagster") is None:
+        raise ConfigError(
+            "the demo is materialised by Dagster, which is not installed", "pip install 'geocal[dagster,simulate]'"
+        )
     command = [sys.executable, "-m", "geocal_dagster.demo", "--profile", arguments.profile, "--root", str(arguments.root)]
     if arguments.targets_from is not None:
         if not arguments.targets_from.is_dir():
