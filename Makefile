@@ -7,7 +7,7 @@ PROFILE ?= demo
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint check ui bench clean
+.PHONY: demo test test-slow lint check ui bench clean
 
 demo: $(READY)
 	$(BIN)/geocal demo --profile $(PROFILE) --root $(ROOT)
@@ -15,8 +15,8 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(READY)
-	$(BIN)/python -m pytest
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -24,11 +24,11 @@ lint: $(READY)
 	$(BIN)/mypy
 
 check: $(READY)
-	$(BIN)/dg check defs
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg check defs
 
 ui: $(READY)
 	mkdir -p .dagster
-	DAGSTER_HOME=$(CURDIR)/.dagster GEOCAL_ROOT=$(CURDIR)/$(ROOT) GEOCAL_PROFILE=$(PROFILE) $(BIN)/dg dev
+	DAGSTER_HOME=$(CURDIR)/.dagster GEOCAL_ROOT=$(CURDIR)/$(ROOT) GEOCAL_PROFILE=$(PROFILE) VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg dev
 
 bench: $(READY)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"

@@ -53,7 +53,7 @@ def test_services_are_built_from_targets_that_exist_and_wait_for_services_that_e
 def test_extras_that_the_images_install_exist() -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     installed = {name for group in re.findall(r"'\.\[([\w,]+)\]'", DOCKERFILE) for name in group.split(",")}
-    assert installed == {"dagster", "gcp", "simulate"}
+    assert installed == {"dagster", "gcp", "k8s", "simulate"}
     assert installed <= set(extras)
 
 
