@@ -8,7 +8,6 @@ the stratified file, the settings, the code or the engine's version.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocal_core.areas.assembly import active_columns, assemble
-from geocal_core.errors import ArtifactError, ConfigError
+from geocal_core.errors import ArtifactError
 from geocal_core.places.assignment import Geography, read_geography
 from geocal_core.places.catalogue import AREA_KEYS, Area, area
 from geocal_core.places.states import STATES
@@ -26,6 +25,7 @@ from geocal_core.population import Population, read_h5, write_h5
 from geocal_core.settings import as_config
 from geocal_core.stages import StageContext, code_version, engine_version, stage_named
 from geocal_core.store import Manifest, Store, atomic, digest_bytes, digest_path, fingerprint, size_of
+from geocal_core.workers import worker_count
 
 if TYPE_CHECKING:
     from geocal_core.progress import Value
@@ -114,9 +114,7 @@ def read_weights(context: StageContext, geography: Geography) -> NDArray[np.floa
 def _make_all(workshop: _Workshop, areas: list[Area]) -> Iterator[tuple[Area, Manifest, bool]]:
     """Make the areas in worker processes, the largest first."""
     global _workshop
-    workers = int(os.environ.get("GEOCAL_WORKERS", min(2, os.cpu_count() or 1)))
-    if workers < 1:
-        raise ConfigError(f"GEOCAL_WORKERS is {workers}", "set it to at least 1")
+    workers = worker_count()
     _workshop = workshop
     try:
         if workers == 1:

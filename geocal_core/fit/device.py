@@ -7,7 +7,6 @@ that the result is the same bytes for any number of threads.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from geocal_core.errors import ConfigError
+from geocal_core.workers import worker_count
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -108,7 +108,7 @@ def open_device(name: str, threads: int | None = None) -> Device:
         If the name is unknown, or CUDA was asked for and torch finds none.
     """
     if threads is None:
-        threads = int(os.environ.get("GEOCAL_WORKERS", min(2, os.cpu_count() or 1)))
+        threads = worker_count()
     if threads < 1:
         raise ConfigError(f"threads is {threads}", "it must be at least 1")
     if name == "cpu":

@@ -14,7 +14,6 @@ Narrow: what the PUF does not hold (hours, weeks, transfers) stays as reported i
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from geocal_core.progress import Value
 from geocal_core.settings import ExtendedCpsSettings
 from geocal_core.stages import StageContext
 from geocal_core.surveys.social_security import DISABILITY, EARLIEST_RETIREMENT, KINDS, RETIREMENT
+from geocal_core.workers import worker_count
 
 _RULES = pd.read_csv(Path(__file__).parent / "data" / "imputed_variables.csv")
 _THRESHOLDS = Path(__file__).parent / "data" / "filing_thresholds.json"
@@ -74,11 +74,10 @@ def build(context: StageContext) -> dict[str, Value]:
     """
     settings: ExtendedCpsSettings = context.settings
     cps, puf = read_h5(context.inputs["cps"]), read_h5(context.inputs["puf"])
-    workers = int(os.environ.get("GEOCAL_WORKERS", min(2, os.cpu_count() or 1)))
     context.reporter.progress(f"imputing tax returns from {puf.count('tax_unit')} returns of the PUF")
     cps = with_zeros(cps, _RULES.loc[_RULES["asked"] == "no", "variable"])
     puf = with_zeros(puf, KINDS)
-    copy, imputed = impute_returns(cps, puf, settings, workers)
+    copy, imputed = impute_returns(cps, puf, settings, worker_count())
     extended = double(cps, copy)
     write_h5(extended, context.output, {"source": "CPS ASEC and IRS PUF", "halves": "survey, survey with imputed returns"})
     wages = "employment_income_before_lsr"

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from geocal_core.errors import ArtifactError, ConfigError
-from geocal_core.matrix.chunks import Work, plan, simulate_columns, worker_count
+from geocal_core.matrix.chunks import Work, plan, simulate_columns
 from geocal_core.matrix.package import Package, write_package
 from geocal_core.matrix.quantities import quantities_of
 from geocal_core.places.assignment import Geography, read_geography
 from geocal_core.population import Population, read_h5
 from geocal_core.stages import engine_version, stage_named
 from geocal_core.targets.select import load_targets
+from geocal_core.workers import worker_count
 
 if TYPE_CHECKING:
     from geocal_core.progress import Value

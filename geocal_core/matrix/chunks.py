@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
 import time
 import zipfile
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from scipy import sparse
 from geocal_core.engine.place import at_place
 from geocal_core.engine.simulate import simulate
 from geocal_core.engine.variables import check_outputs, entity_of
-from geocal_core.errors import ArtifactError, ConfigError
+from geocal_core.errors import ArtifactError
 from geocal_core.matrix.quantities import Quantity, household_values, variables_of
 from geocal_core.places.assignment import Geography
 from geocal_core.places.states import state_of_fips
@@ -201,11 +200,3 @@ def _collect(work: Work, chunks: Sequence[Chunk]) -> sparse.csr_matrix:
     matrix = sparse.coo_matrix(entries, shape=shape).tocsr()
     matrix.sort_indices()
     return matrix
-
-
-def worker_count() -> int:
-    """Processes to use: ``GEOCAL_WORKERS``, or as many as there are processors, but at most two, for the sake of memory."""
-    wanted = os.environ.get("GEOCAL_WORKERS", str(min(2, os.cpu_count() or 1)))
-    if not wanted.isdecimal() or int(wanted) < 1:
-        raise ConfigError(f"GEOCAL_WORKERS is {wanted!r}", "set it to a whole number of at least 1, or leave it unset")
-    return int(wanted)

@@ -15,7 +15,7 @@ from scipy import sparse
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.matrix import chunks as chunks_module
 from geocal_core.matrix.builder import places_of, target_rows
-from geocal_core.matrix.chunks import Work, plan, simulate_columns, worker_count
+from geocal_core.matrix.chunks import Work, plan, simulate_columns
 from geocal_core.matrix.quantities import Quantity
 from geocal_core.places.assignment import Geography
 from geocal_core.population import Population
@@ -170,14 +170,3 @@ def test_places_of_targets() -> None:
     assert places_of(rows).tolist() == [0, 6, 601]
     with pytest.raises(ConfigError, match="level 'county'"):
         places_of(pd.DataFrame({"geo_level": ["county"], "geographic_id": ["06037"]}))
-
-
-def test_the_number_of_processes_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GEOCAL_WORKERS", "5")
-    assert worker_count() == 5
-    for wrong in ("none", "0", "-1", "1.5", ""):
-        monkeypatch.setenv("GEOCAL_WORKERS", wrong)
-        with pytest.raises(ConfigError, match=f"GEOCAL_WORKERS is '{wrong}'"):
-            worker_count()
-    monkeypatch.delenv("GEOCAL_WORKERS")
-    assert worker_count() in (1, 2)
