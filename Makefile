@@ -6,11 +6,13 @@ ROOT ?= artifacts/demo
 PROFILE ?= demo
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Dagster's history, one for each root, so that the UI shows what `make demo` made.
+HISTORY := $(CURDIR)/.dagster/$(notdir $(ROOT))
 
 .PHONY: demo test test-slow lint check ui bench clean
 
-demo: $(READY)
-	$(BIN)/geocal demo --profile $(PROFILE) --root $(ROOT)
+demo: $(READY) $(HISTORY)/dagster.yaml
+	DAGSTER_HOME=$(HISTORY) $(BIN)/geocal demo --profile $(PROFILE) --root $(ROOT)
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
@@ -26,9 +28,8 @@ lint: $(READY)
 check: $(READY)
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg check defs
 
-ui: $(READY)
-	mkdir -p .dagster
-	DAGSTER_HOME=$(CURDIR)/.dagster GEOCAL_ROOT=$(CURDIR)/$(ROOT) GEOCAL_PROFILE=$(PROFILE) VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg dev
+ui: $(READY) $(HISTORY)/dagster.yaml
+	DAGSTER_HOME=$(HISTORY) GEOCAL_ROOT=$(abspath $(ROOT)) GEOCAL_PROFILE=$(PROFILE) VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg dev
 
 bench: $(READY)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"
@@ -39,6 +40,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dagster,simulate,dev]"
 	touch $(READY)
+
+$(HISTORY)/dagster.yaml:
+	mkdir -p $(HISTORY)
+	printf 'telemetry: {enabled: false}\nnux: {enabled: false}\n' > $@
 
 clean:
 	rm -rf $(VENV) artifacts .dagster
