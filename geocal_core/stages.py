@@ -328,7 +328,7 @@ def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas:
     """Run a stage, or find that its artifact is current.
 
     The artifact is current when its content is what its manifest claims and its fingerprint (stage, settings, code, engine,
-    digests of the inputs) is the wanted one.
+    digests of the inputs and of what is read from outside the store) is the wanted one.
 
     Raises
     ------
@@ -341,7 +341,10 @@ def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas:
     digests = {source: digest for source, (_, digest) in verified.items()}
     config = s.as_config(settings)
     engine = engine_version(stage)
-    wanted = fingerprint({"stage": name, "config": config, "code": code_version(name), "engine": engine, "inputs": digests})
+    made_of = {"stage": name, "config": config, "code": code_version(name), "engine": engine, "inputs": digests}
+    if outside := _outside(stage, settings):
+        made_of["outside"] = outside
+    wanted = fingerprint(made_of)
     context = StageContext(
         name=name,
         inputs={source: path for source, (path, _) in verified.items()},
@@ -378,6 +381,11 @@ def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas:
     store.commit(manifest)
     remove(context.scratch)
     return StageResult(manifest.digest, False, dict(manifest.metadata) | _cost(started))
+
+
+def _outside(stage: Stage, settings: Any) -> str:
+    """Digest of what a stage reads from outside the store, empty if it reads nothing there."""
+    return str(_function(stage.outside)(stage.name.removeprefix("raw_"), settings)) if stage.outside else ""
 
 
 def _function(name: str) -> Any:

@@ -15,7 +15,7 @@ import pytest
 from geocal_core import stages
 from geocal_core.errors import ArtifactError, ConfigError, InputError
 from geocal_core.progress import Silent, Value
-from geocal_core.settings import FitSettings, as_config, from_config, profile
+from geocal_core.settings import FitSettings, RawSettings, as_config, from_config, profile
 from geocal_core.stages import STAGES, Stage, StageContext, code_version, run_stage
 from geocal_core.store import Store
 
@@ -68,6 +68,23 @@ def test_a_stage_runs_again_only_when_something_changed(tmp_path: Path) -> None:
     assert not run_stage("second", Word("b"), store, reporter).reused
     assert store.path("x/second").read_text() == "bc"
     assert RUNS == ["first", "second", "first", "second"]
+
+
+def test_new_figures_in_an_old_folder_are_read_again(tmp_path: Path) -> None:
+    """The settings of a raw source name a folder, not what is in it."""
+    folder, store = tmp_path / "published", Store(tmp_path / "store")
+    folder.mkdir()
+    table = folder / "22in55cmcsv.csv"
+    table.write_text("STATE,AGI_STUB\nWY,0\n")
+    settings = RawSettings(origin="folder", folder=str(folder))
+    first = run_stage("raw_irs_soi", settings, store, Silent())
+    (folder / "of_another_agency.txt").write_text("not read here")
+    assert run_stage("raw_irs_soi", settings, store, Silent()).reused
+    table.write_text("STATE,AGI_STUB\nWY,1\n")
+    second = run_stage("raw_irs_soi", settings, store, Silent())
+    assert not second.reused
+    assert second.digest != first.digest
+    assert (store.path("raw/irs_soi") / table.name).read_text() == table.read_text()
 
 
 @pytest.mark.usefixtures("graph")
