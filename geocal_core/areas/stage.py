@@ -1,12 +1,14 @@
 """Stage ``area_h5``: write the dataset of each wanted area.
 
 One H5 file an area, each made by one worker process and committed by its own manifest, so that a killed run has lost only
-the files that were being written. An area is made again when its fingerprint changes: its columns, their weights and blocks,
-the stratified file, the settings, the code or the engine's version.
+the files that were being written. An area is made again when its fingerprint changes: its columns, their weights, blocks and
+districts, the stratified file, the settings, the code or the engine's version. Weights of another geography, stratified file
+or seed than those given are refused: the files would hold other households than the ones that were calibrated.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocal_core.areas.assembly import active_columns, assemble
-from geocal_core.errors import ArtifactError
+from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.places.assignment import Geography, read_geography
 from geocal_core.places.catalogue import AREA_KEYS, Area, area
 from geocal_core.places.states import STATES
@@ -95,7 +97,8 @@ def _open(context: StageContext) -> _Workshop:
 
 
 def read_weights(context: StageContext, geography: Geography) -> NDArray[np.float64]:
-    """The calibrated weights, checked against the geography they belong to."""
+    """The calibrated weights, checked against the households, the geography and the seed that they belong to."""
+    _check_calibrated(context)
     path = context.inputs["weights"] / "calibration_weights.npy"
     try:
         weights = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
@@ -109,6 +112,30 @@ def read_weights(context: StageContext, geography: Geography) -> NDArray[np.floa
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ArtifactError(f"{path} holds a weight that is negative or not finite", "fit again")
     return weights
+
+
+def _check_calibrated(context: StageContext) -> None:
+    """Refuse weights that were fitted to columns other than those that the files would be made of."""
+    path = context.inputs["weights"] / "unified_run_config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        inputs, seed = config["package_inputs"], config["package_seed"]
+        calibrated = {source: inputs[source] for source in ("stratified_cps", "geography")}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ArtifactError(f"{path} does not say what was calibrated ({error!r})", "materialise weights again") from error
+    for source, digest in calibrated.items():
+        if digest != context.input_digests[source]:
+            raise ArtifactError(
+                f"{path.parent} holds the weights of another {source} (sha256 {digest[:12]}, "
+                f"here is {context.input_digests[source][:12]})",
+                "materialise calibration_package and weights again",
+            )
+    if seed != context.settings.seed:
+        raise ConfigError(
+            f"the weights were fitted to take-up drawn with seed {seed}, the area files are to be drawn with seed "
+            f"{context.settings.seed}",
+            "give area_h5 the seed of calibration_package",
+        )
 
 
 def _make_all(workshop: _Workshop, areas: list[Area]) -> Iterator[tuple[Area, Manifest, bool]]:
@@ -180,6 +207,7 @@ def _fingerprint(workshop: _Workshop, columns: NDArray[np.int64]) -> str:
             "columns": digest_bytes(columns.tobytes()),
             "weights": digest_bytes(workshop.weights[columns].tobytes()),
             "blocks": digest_bytes(workshop.geography.block[columns].tobytes()),
+            "districts": digest_bytes(workshop.geography.district[columns].tobytes()),
         }
     )
 

@@ -84,6 +84,9 @@ def fit_package(
     shutil.copyfile(scratch / CHECKPOINT, output / CHECKPOINT)
     facts = {
         "package_digest": opened.digest,
+        # What the columns are copies of: whoever lays the weights on households must do so on these very ones.
+        "package_inputs": dict(opened.manifest.get("inputs", {})),
+        "package_seed": opened.seed,
         "n_records": opened.n_records,
         "n_clones": opened.n_clones,
         "preset": settings.preset,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from geocal_core.areas.stage import build
 from geocal_core.engine.takeup import rates
-from geocal_core.errors import ArtifactError
+from geocal_core.errors import ArtifactError, ConfigError, GeocalError
 from geocal_core.places.assignment import Geography, assign
 from geocal_core.places.catalogue import area
 from geocal_core.population import Population, read_h5, write_h5
@@ -32,23 +34,29 @@ def small_geography(households: int, clones: int) -> Geography:
     return assign(blocks.astype({"district": "int32"}), np.zeros(households, dtype=bool), agi, clones, 0)
 
 
+def save_geography(path: Path, geography: Geography) -> None:
+    np.savez(
+        path,
+        block_geoid=geography.block,
+        cd_geoid=geography.district,
+        county_fips=geography.county,
+        state_fips=geography.state,
+        n_records=np.array([geography.n_records]),
+        n_clones=np.array([geography.n_clones]),
+    )
+
+
 @pytest.fixture
 def context(tmp_path: Path) -> StageContext:
     base = random_population(2, 30).without(["place"])
     geography = small_geography(30, 20)
     weights = np.random.default_rng(0).random(600) * (np.random.default_rng(1).random(600) < 0.7)
     write_h5(base, tmp_path / "base.h5")
-    np.savez(
-        tmp_path / "geography.npz",
-        block_geoid=geography.block,
-        cd_geoid=geography.district,
-        county_fips=geography.county,
-        state_fips=geography.state,
-        n_records=np.array([30]),
-        n_clones=np.array([20]),
-    )
+    save_geography(tmp_path / "geography.npz", geography)
     (tmp_path / "weights").mkdir()
     np.save(tmp_path / "weights" / "calibration_weights.npy", weights)
+    calibrated = {"package_inputs": {"stratified_cps": "a", "geography": "b", "target_db": "t"}, "package_seed": 0}
+    (tmp_path / "weights" / "unified_run_config.json").write_text(json.dumps(calibrated))
     return StageContext(
         name="area_h5",
         inputs={
@@ -140,6 +148,55 @@ def test_only_areas_that_changed_are_made_again(context: StageContext, monkeypat
     made = {key for key, facts in changed.reporter.partitions.items() if not facts["reused"]}
     assert made == {"US", "WY", "WY-01"}
     assert changed.reporter.checks == {"areas_valid": True}
+
+
+def test_a_block_that_moves_to_another_district_is_seen_in_every_file_that_holds_it(context: StageContext) -> None:
+    build(context)
+    geography = small_geography(30, 20)
+    moved = replace(geography, district=np.where(geography.district == 3601, 3602, geography.district).astype(np.int32))
+    save_geography(context.inputs["geography"], moved)
+    again = replace(context, reporter=Silent(), areas=("US", "DE", "NY"))
+    build(again)
+    assert isinstance(again.reporter, Silent)
+    assert {key for key, facts in again.reporter.partitions.items() if not facts["reused"]} == {"US", "NY"}
+    for key in ("US", "NY"):
+        districts = read(again, key)["congressional_district_geoid"]
+        assert 3602 in districts
+        assert 3601 not in districts
+
+
+def of_another_file(context: StageContext) -> StageContext:
+    return replace(context, input_digests={**context.input_digests, "stratified_cps": "other"})
+
+
+def of_another_geography(context: StageContext) -> StageContext:
+    return replace(context, input_digests={**context.input_digests, "geography": "other"})
+
+
+def of_another_seed(context: StageContext) -> StageContext:
+    return replace(context, settings=AreaSettings(seed=7))
+
+
+def of_nothing(context: StageContext) -> StageContext:
+    (context.inputs["weights"] / "unified_run_config.json").write_text("{}")
+    return context
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "message"),
+    [
+        (of_another_file, ArtifactError, "weights of another stratified_cps"),
+        (of_another_geography, ArtifactError, "weights of another geography"),
+        (of_another_seed, ConfigError, "drawn with seed 0, the area files are to be drawn with seed 7"),
+        (of_nothing, ArtifactError, "does not say what was calibrated"),
+    ],
+)
+def test_weights_that_were_fitted_to_other_columns_are_refused(
+    context: StageContext, changed: Callable[[StageContext], StageContext], kind: type[GeocalError], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        build(changed(context))
+    assert not context.store.path("areas").exists()
 
 
 def test_an_empty_area_is_refused_and_the_others_are_kept(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:

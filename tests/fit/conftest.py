@@ -72,5 +72,5 @@ def package_parts() -> dict[str, object]:
         "state": state.astype(np.int32),
         "household_id": np.arange(n_records),
         "n_clones": n_clones,
-        "facts": {"year": 2024, "seed": 0},
+        "facts": {"year": 2024, "seed": 3, "inputs": {"stratified_cps": "a", "target_db": "t", "geography": "b"}},
     }

@@ -63,6 +63,8 @@ def test_the_folder_holds_what_the_next_stages_read(package: Path, tmp_path: Pat
     assert config["unsupported_targets"] == ["state_10/snap/<&>"]
     assert config["weight_format"] == "clone_level"
     assert config["package_digest"] == opened.digest
+    assert config["package_inputs"] == opened.manifest["inputs"]
+    assert config["package_seed"] == opened.seed
     assert config["weight_nonzero"] == np.count_nonzero(weights) == numbers["kept"]
     for name, digest in config["artifacts"].items():
         assert digest == f"sha256:{digest_path(context.output / name)}"
