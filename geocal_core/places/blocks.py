@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from geocal_core.progress import Value
     from geocal_core.stages import StageContext
 
+_STATE_LEVEL = "040"
 _BLOCK_LEVEL = "750"
 _NOT_A_DISTRICT = "ZZ"
 
@@ -91,6 +92,7 @@ def _districts(path: Path, states: Sequence[str]) -> pd.DataFrame:
     malformed = table.loc[~table["GEOID"].str.fullmatch(r"\d{15}") | ~table["CDFP"].str.fullmatch(r"\d{2}"), "GEOID"]
     if len(malformed):
         raise InputError(f"{path}: {malformed.iloc[0]!r} is not a block with a two-digit district")
+    _unique(table["GEOID"], f"{path}: NationalCD119.txt")
     number = table["CDFP"].astype(int).replace({0: 1, 98: 1})
     district = table["GEOID"].str[:2].astype(int) * 100 + number
     unknown = sorted(set(district.unique().tolist()) - set(DISTRICTS))
@@ -103,8 +105,11 @@ def _population(path: Path) -> pd.DataFrame:
     """Block and population of one state, from the geographic header joined to data segment 1 by record number."""
     state = path.name[:2]
     header = _pipes(path, f"{state}geo2020.pl", {2: "level", 7: "record", 9: "block_geoid"})
-    header = header[header["level"] == _BLOCK_LEVEL]
     segment = _pipes(path, f"{state}000012020.pl", {4: "record", 5: "population"})
+    _unique(header["record"], f"{path}: the geographic header")
+    _unique(segment["record"], f"{path}: segment 1")
+    whole = segment.loc[segment["record"].isin(header.loc[header["level"] == _STATE_LEVEL, "record"]), "population"]
+    header = header[header["level"] == _BLOCK_LEVEL]
     blocks = header.merge(segment, on="record", how="left", validate="one_to_one")
     absent = blocks.loc[blocks["population"].isna(), "block_geoid"]
     if len(absent):
@@ -114,7 +119,18 @@ def _population(path: Path) -> pd.DataFrame:
     population = pd.to_numeric(blocks["population"], errors="coerce")
     if population.isna().any() or (population < 0).any():
         raise InputError(f"{path}: segment 1 has a population that is not a count")
+    if len(whole) and whole.iloc[0] != str(population.sum()):
+        raise InputError(
+            f"{path}: its blocks have {population.sum():,} people, its row of the state says {whole.iloc[0]!r}",
+            "the file is truncated; fetch it again",
+        )
     return pd.DataFrame({"block_geoid": blocks["block_geoid"], "population": population.astype("int64")})
+
+
+def _unique(keys: pd.Series[str], where: str) -> None:
+    repeated = keys[keys.duplicated()]
+    if len(repeated):
+        raise InputError(f"{where} has {repeated.iloc[0]} twice", "fetch it again")
 
 
 def _pipes(path: Path, member: str, columns: dict[int, str]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,13 +78,35 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
         read_blocks(tmp_path, ("DE",))
 
 
-def test_a_truncated_segment_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, DISTRICTS, POPULATION)
-    with zipfile.ZipFile(tmp_path / "wy2020.pl.zip") as archive:
-        members = {name: archive.read(name).decode() for name in archive.namelist()}
-    members["wy000012020.pl"] = members["wy000012020.pl"].rsplit("\n", 1)[0]
-    with zipfile.ZipFile(tmp_path / "wy2020.pl.zip", "w") as archive:
+def _rewrite(archive: Path, member: str, change: Callable[[list[str]], list[str]]) -> None:
+    with zipfile.ZipFile(archive) as there:
+        members = {name: there.read(name).decode() for name in there.namelist()}
+    members[member] = "\n".join(change(members[member].splitlines()))
+    with zipfile.ZipFile(archive, "w") as here:
         for name, text in members.items():
-            archive.writestr(name, text)
-    with pytest.raises(InputError, match="block 560030002001000 of the header is not in segment 1"):
+            here.writestr(name, text)
+
+
+@pytest.mark.parametrize(
+    ("member", "change", "words"),
+    [
+        ("wy000012020.pl", lambda rows: rows[:-1], "block 560030002001000 of the header is not in segment 1"),
+        ("wygeo2020.pl", lambda rows: [rows[0], *rows[2:]], r"its blocks have 0 people, its row of the state says '12'"),
+        ("wygeo2020.pl", lambda rows: [*rows, rows[-1]], "the geographic header has 0000004 twice"),
+        ("wy000012020.pl", lambda rows: [*rows, rows[1]], "segment 1 has 0000002 twice"),
+    ],
+)
+def test_lines_lost_or_repeated_are_refused(
+    tmp_path: Path, member: str, change: Callable[[list[str]], list[str]], words: str
+) -> None:
+    write(tmp_path, DISTRICTS, POPULATION)
+    _rewrite(tmp_path / "wy2020.pl.zip", member, change)
+    with pytest.raises(InputError, match=words):
+        read_blocks(tmp_path, ("WY",))
+
+
+def test_a_block_listed_twice_does_not_count_twice(tmp_path: Path) -> None:
+    write(tmp_path, DISTRICTS, POPULATION)
+    _rewrite(tmp_path / "cd119.zip", "NationalCD119.txt", lambda rows: [*rows, rows[1]])
+    with pytest.raises(InputError, match=r"NationalCD119\.txt has 560010001001000 twice"):
         read_blocks(tmp_path, ("WY",))
