@@ -7,9 +7,11 @@ digest matches does not exist for geocal: a killed run leaves at most work to be
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geocal_core.errors import ArtifactError
+from geocal_core.errors import ArtifactError, ConfigError
 
 _CHUNK = 1 << 20
 
@@ -75,10 +77,11 @@ def _sync(path: Path) -> None:
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` to write a file or a folder to; move it into place on success.
 
-    On any error nothing is published and nothing is left behind.
+    On any error nothing is published and nothing is left behind; what a killed process left behind is removed by the next.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    _remove_abandoned(path)
+    workplace, lock = _workplace(path)
     temporary = workplace / path.name
     try:
         yield temporary
@@ -93,6 +96,37 @@ def atomic(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+        os.close(lock)
+
+
+def _workplace(path: Path) -> tuple[Path, int]:
+    """A new folder beside ``path``, and the handle that holds its lock for as long as this process works in it."""
+    while True:
+        workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        lock = os.open(workplace, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if workplace.exists():
+            return workplace, lock
+        os.close(lock)  # another process took it for an abandoned one before it was locked
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the workplaces of ``path`` that no process has locked: those who made them were killed."""
+    named = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")  # as mkdtemp names them
+    for name in os.listdir(path.parent):
+        if named.fullmatch(name) is None:
+            continue
+        try:
+            lock = os.open(path.parent / name, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.parent / name, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)
 
 
 @dataclass(frozen=True)
@@ -131,7 +165,12 @@ class Store:
     """The artifacts below one root folder."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = Path(root).expanduser().resolve()
+        try:
+            self.root = Path(root).expanduser().resolve()
+        except (RuntimeError, ValueError) as error:  # a home that is nobody's, a character that no path has
+            raise ConfigError(
+                f"the root {os.fspath(root)!r} is no folder ({error})", "give the folder of the artifacts"
+            ) from error
 
     def path(self, artifact: str) -> Path:
         """Where an artifact lies."""

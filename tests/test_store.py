@@ -57,6 +57,30 @@ def test_an_artifact_without_manifest_does_not_exist(tmp_path: Path) -> None:
         store.verified("x")
 
 
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    abandoned = tmp_path / ".x.abcd_123"
+    abandoned.mkdir()
+    (abandoned / "x").write_text("half")
+    others = [tmp_path / ".x.y.abcd_123", tmp_path / ".x.scratch", tmp_path / ".x.longer_than_eight"]
+    for other in others:
+        other.mkdir()
+    with atomic(tmp_path / "x") as temporary:
+        temporary.write_text("whole")
+        assert not abandoned.exists()
+    assert (tmp_path / "x").read_text() == "whole"
+    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "x"])
+
+
+def test_what_another_writer_is_at_work_in_is_left_alone(tmp_path: Path) -> None:
+    with atomic(tmp_path / "x") as first:
+        first.write_text("first")
+        with atomic(tmp_path / "x") as second:
+            second.write_text("second")
+        assert first.read_text() == "first"
+    assert (tmp_path / "x").read_text() == "first"
+    assert leftovers(tmp_path) == []
+
+
 def test_a_damaged_manifest_is_said(tmp_path: Path) -> None:
     store = Store(tmp_path)
     committed(store, "x", "hello")
