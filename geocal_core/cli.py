@@ -44,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         print(f"geocal: error: {reason}{where}; free space or mend the path, then run again", file=sys.stderr)
         return GeocalError.exit_code
+    except MemoryError as error:
+        print(f"geocal: error: out of memory ({error}); lower clones or households, or use a larger machine", file=sys.stderr)
+        return GeocalError.exit_code
     except KeyboardInterrupt:
         print("geocal: interrupted; run the same command again to carry on", file=sys.stderr)
         return 130
@@ -127,8 +130,11 @@ def _stage(arguments: argparse.Namespace) -> int:
     stage = stage_named(arguments.name)
     config = _config(arguments.config)
     settings: Any = from_config(stage.settings, config.get("settings", {}))
+    areas = tuple(config.get("areas", ()))
+    if areas and not stage.partitioned:
+        raise ConfigError(f"stage {stage.name} is not made by areas", "leave areas out of the configuration")
     with _reporter() as (reporter, finish):
-        result = run_stage(stage.name, settings, Store(config["root"]), reporter, tuple(config.get("areas", ())))
+        result = run_stage(stage.name, settings, Store(config["root"]), reporter, areas)
         finish(result)
     return 0
 
@@ -146,6 +152,11 @@ def _config(text: str) -> dict[str, Any]:
     unknown = sorted(set(config) - {"root", "settings", "areas"})
     if unknown:
         raise ConfigError(f"the configuration has no entry {unknown[0]!r}", "its entries are root, settings and areas")
+    if not isinstance(config.get("settings", {}), dict):
+        raise ConfigError("settings of the configuration are no object", 'give {"NAME": VALUE, …}')
+    areas = config.get("areas", [])
+    if not isinstance(areas, list) or not all(isinstance(key, str) for key in areas):
+        raise ConfigError("areas of the configuration are no list of keys", 'give ["CA", "CA-12"], or leave them out')
     return config
 
 
@@ -175,6 +186,8 @@ def _reporter() -> Iterator[tuple[Reporter, Any]]:
 def _targets_build(arguments: argparse.Namespace) -> int:
     if not arguments.raw.is_dir():
         raise ConfigError(f"{arguments.raw} is not a folder", "give the folder of published agency files")
+    if arguments.output.is_dir():
+        raise ConfigError(f"{arguments.output} is a folder", "give --output the name of the file to write")
     from geocal_core.targets.build import build_database
 
     settings = TargetSettings(year=arguments.year, without=tuple(arguments.without))
@@ -190,8 +203,13 @@ def _targets_build(arguments: argparse.Namespace) -> int:
 def _fit(arguments: argparse.Namespace) -> int:
     if not arguments.package.is_dir():
         raise ArtifactError(f"{arguments.package} is not a calibration package", "give the folder that holds manifest.json")
+    output = arguments.output.expanduser().resolve()
+    from geocal_core.fit.output import FILES
     from geocal_core.fit.stage import fit_package
 
+    # The folder is replaced as a whole: never one that holds anything else, such as the package or a home.
+    if output.exists() and not (output.is_dir() and {path.name for path in output.iterdir()} <= FILES):
+        raise ConfigError(f"{output} is there and holds other things than the weights of a fit", "give --output a new folder")
     settings = FitSettings(
         preset=arguments.preset,
         epochs=arguments.epochs,
@@ -202,13 +220,13 @@ def _fit(arguments: argparse.Namespace) -> int:
         beta=arguments.beta,
         learning_rate=arguments.learning_rate,
     )
-    scratch = arguments.output.with_name(f".{arguments.output.name}.scratch")
-    with atomic(arguments.output) as temporary:
+    scratch = output.with_name(f".{output.name}.scratch")
+    with atomic(output) as temporary:
         facts = fit_package(arguments.package, temporary, scratch, settings, Terminal())
     remove(scratch)
     for name, value in facts.items():
         print(f"{name:40s} {value}")
-    print(f"written to {arguments.output}")
+    print(f"written to {output}")
     return 0
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, TypeVar
+from math import isfinite
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from geocal_core.errors import ConfigError
 from geocal_core.places.states import STATES
@@ -179,6 +181,9 @@ Settings = (
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
+# Of whole numbers: beyond it no array can be made, and numpy says so in words that name no setting.
+_LARGEST = 2**31 - 1
+
 
 def as_config(settings: Settings) -> dict[str, Any]:
     """Settings as JSON-able values."""
@@ -186,13 +191,43 @@ def as_config(settings: Settings) -> dict[str, Any]:
 
 
 def from_config(kind: type[SettingsT], config: Mapping[str, Any]) -> SettingsT:
-    """Settings of one kind from JSON-able values; an unknown name is an error, a missing one takes its default."""
+    """Settings of one kind from JSON-able values; an unknown name is an error, a missing one takes its default.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown or a value is of another type; what range a setting has is said by its stage.
+    """
     known = {f.name for f in fields(kind)}
     unknown = sorted(set(config) - known)
     if unknown:
         raise ConfigError(f"{kind.__name__} has no setting {unknown[0]!r}", f"its settings are {sorted(known)}")
+    hints = get_type_hints(kind)
+    for name, value in config.items():
+        wanted = _wanted(hints[name], value)
+        if wanted:
+            raise ConfigError(f"the setting {name} of {kind.__name__} is {value!r}", f"it must be {wanted}")
+    states = config.get("states")
+    if states is not None and (not states or len(set(states)) != len(states)):
+        raise ConfigError(f"the setting states of {kind.__name__} is none or repeated", "give each postal code once")
     make: Callable[..., SettingsT] = kind
     return make(**{key: tuple(value) if isinstance(value, list) else value for key, value in config.items()})
+
+
+def _wanted(hint: Any, value: Any) -> str:
+    """What a setting of this type must be, where the value is something else; else the empty text."""
+    if hint == tuple[str, ...]:
+        fits = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+        return "" if fits else "a list of texts"
+    if hint is str:
+        return "" if isinstance(value, str) else "a text"
+    if isinstance(value, bool):
+        return "a number"
+    if hint is int:
+        return "" if isinstance(value, int) and abs(value) <= _LARGEST else f"a whole number of at most {_LARGEST}"
+    if value is None and NoneType in get_args(hint):
+        return ""
+    return "" if isinstance(value, int | float) and isfinite(value) else "a finite number"
 
 
 @dataclass(frozen=True)

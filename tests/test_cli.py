@@ -34,6 +34,47 @@ def test_unknown_names_are_refused_in_one_line(capsys: pytest.CaptureFixture[str
     assert "no area 'XX'" in refused(capsys, "areas", "validate", "XX", "--root", str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("stage", "config", "words"),
+    [
+        ("geography", {"settings": {"clones": "x"}}, "setting clones of GeographySettings is 'x'; it must be a whole number"),
+        ("geography", {"settings": {"clones": 1.5}}, "setting clones"),
+        ("geography", {"settings": {"clones": True}}, "setting clones"),
+        ("geography", {"settings": {"clones": 10**30}}, "setting clones"),
+        ("geography", {"settings": {"seed": None}}, "setting seed"),
+        ("geography", {"settings": {"top_agi_share": float("nan")}}, "it must be a finite number"),
+        ("geography", {"settings": {"agi_level": 5}}, "it must be a text"),
+        ("blocks", {"settings": {"states": "CA"}}, "it must be a list of texts"),
+        ("blocks", {"settings": {"states": [5]}}, "it must be a list of texts"),
+        ("blocks", {"settings": {"states": []}}, "none or repeated"),
+        ("blocks", {"settings": {"states": ["DE", "DE"]}}, "none or repeated"),
+        ("blocks", {"settings": []}, "settings of the configuration are no object"),
+        ("area_h5", {"areas": "DE"}, "areas of the configuration are no list of keys"),
+        ("area_h5", {"areas": [5]}, "areas of the configuration are no list of keys"),
+        ("report", {"areas": ["DE"]}, "stage report is not made by areas"),
+        ("blocks", {"root": "~nobody-of-this-name/x"}, "is no folder"),
+        ("blocks", {"root": "a\0b"}, "is no folder"),
+    ],
+)
+def test_configurations_of_another_form(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, stage: str, config: dict[str, object], words: str
+) -> None:
+    assert words in refused(capsys, "stage", stage, "--config", json.dumps({"root": str(tmp_path), **config}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_never_replaces_what_it_is_not(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The folder of another thing, such as the package itself, would be lost with all that it holds."""
+    (tmp_path / "home").mkdir()
+    precious = tmp_path / "home" / "file"
+    precious.write_text("precious")
+    package = str(tmp_path / "home")
+    for output in (package, str(precious), "/"):
+        assert "give --output a new folder" in refused(capsys, "fit", package, "--output", output)
+    assert "is a folder" in refused(capsys, "targets", "build", "--raw", package, "--output", package)
+    assert precious.read_text() == "precious"
+
+
 def test_a_stage_without_its_input_says_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     message = refused(capsys, "stage", "cps", "--config", json.dumps({"root": str(tmp_path)}))
     assert "raw/census_asec is not in the store" in message

@@ -20,6 +20,7 @@ DIAGNOSTICS = "unified_diagnostics.csv"
 LOG = "calibration_log.csv"
 CONFIG = "unified_run_config.json"
 CHECKPOINT = "checkpoint.npz"
+FILES = frozenset((WEIGHTS, DIAGNOSTICS, LOG, CONFIG, CHECKPOINT))
 
 
 def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -> None:

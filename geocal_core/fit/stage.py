@@ -37,7 +37,7 @@ def fit_package(
         Folder to make: ``calibration_weights.npy`` (float64, a weight for each column), ``unified_diagnostics.csv``,
         ``calibration_log.csv``, ``unified_run_config.json`` and ``checkpoint.npz``.
     scratch : Path
-        Folder for the checkpoint while the fit runs; the caller removes it when all is done.
+        Folder for the checkpoint while the fit runs, made when there is one; the caller removes it when all is done.
     settings : FitSettings
     reporter : Reporter
         Told the progress and the checks ``weights_valid`` and ``fit_improved``.
@@ -57,7 +57,6 @@ def fit_package(
         If a setting is out of its range.
     """
     opened = Package.open(package, verify=verify)
-    scratch.mkdir(parents=True, exist_ok=True)
     unsupported = int(np.count_nonzero(~opened.supported))
     reporter.progress(
         f"fitting {opened.matrix.shape[0]:,} targets ({unsupported:,} without support) with {opened.matrix.shape[1]:,} columns "

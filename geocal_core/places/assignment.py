@@ -72,6 +72,8 @@ class Geography:
 def build(context: StageContext) -> dict[str, Value]:
     """Stage ``geography``: draw and write the assignment (``.npz``, names and layout of the reference system)."""
     settings = context.settings
+    if not 0 <= settings.top_agi_share <= 1:
+        raise ConfigError(f"top_agi_share is {settings.top_agi_share}", "it is a share of the households: give 0 to 1")
     household_ids = read_h5(context.inputs["stratified_cps"]).ids("household")
     blocks = pd.read_parquet(context.inputs["blocks"])
     agi = _household_agi(context.inputs["household_agi"], household_ids)

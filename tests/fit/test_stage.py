@@ -126,4 +126,4 @@ def test_refusals_leave_nothing(package: Path, tmp_path: Path) -> None:
     (package / "data.npy").write_bytes(b"damaged")
     with pytest.raises(ArtifactError, match=r"data\.npy"):
         fit_package(package, tmp_path / "weights", tmp_path / "scratch", SETTINGS, Silent())
-    assert not (tmp_path / "weights").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["package"]
