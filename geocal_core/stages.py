@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from geocal_core import settings as s
-from geocal_core.errors import ConfigError
+from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.progress import Reporter, Value
 from geocal_core.store import Manifest, Store, atomic, digest_bytes, digest_path, fingerprint, remove, size_of
 
@@ -333,12 +333,13 @@ def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas:
     Raises
     ------
     GeocalError
-        If an input is missing or damaged, or the stage refuses it.
+        If an input is missing, damaged or made from another version of a second input, or the stage refuses it.
     """
     stage = stage_named(name)
     started = time.monotonic()
     verified = {source: store.verified(STAGES[source].output) for source in stage.inputs}
     digests = {source: digest for source, (_, digest) in verified.items()}
+    _check_lineage(stage, store, digests)
     config = s.as_config(settings)
     engine = engine_version(stage)
     made_of = {"stage": name, "config": config, "code": code_version(name), "engine": engine, "inputs": digests}
@@ -381,6 +382,19 @@ def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas:
     store.commit(manifest)
     remove(context.scratch)
     return StageResult(manifest.digest, False, dict(manifest.metadata) | _cost(started))
+
+
+def _check_lineage(stage: Stage, store: Store, digests: Mapping[str, str]) -> None:
+    """Refuse an input that was made from another version of a second input: each may be whole, and yet they do not belong."""
+    for source in stage.inputs:
+        manifest = store.manifest(STAGES[source].output)
+        for ancestor, digest in (manifest.inputs if manifest else {}).items():
+            if digests.get(ancestor, digest) != digest:
+                raise ArtifactError(
+                    f"{source} was made from another {ancestor} (sha256 {digest[:12]}) than the one in the store "
+                    f"({digests[ancestor][:12]})",
+                    f"materialise {source} again",
+                )
 
 
 def _outside(stage: Stage, settings: Any) -> str:

@@ -47,7 +47,8 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     common = {"settings": Word, "run": "tests.test_stages:write", "group": "g", "description": "d"}
     first = Stage(name="first", output="x/first", inputs=(), **common)
     second = Stage(name="second", output="x/second", inputs=("first",), **common)
-    monkeypatch.setattr(stages, "STAGES", {"first": first, "second": second})
+    third = Stage(name="third", output="x/third", inputs=("first", "second"), **common)
+    monkeypatch.setattr(stages, "STAGES", {"first": first, "second": second, "third": third})
     code_version.cache_clear()
     RUNS.clear()
     yield
@@ -68,6 +69,19 @@ def test_a_stage_runs_again_only_when_something_changed(tmp_path: Path) -> None:
     assert not run_stage("second", Word("b"), store, reporter).reused
     assert store.path("x/second").read_text() == "bc"
     assert RUNS == ["first", "second", "first", "second"]
+
+
+@pytest.mark.usefixtures("graph")
+def test_inputs_of_two_histories_are_refused(tmp_path: Path) -> None:
+    store, reporter = Store(tmp_path), Silent()
+    for name in ("first", "second", "third"):
+        run_stage(name, Word("a"), store, reporter)
+    run_stage("first", Word("b"), store, reporter)
+    with pytest.raises(ArtifactError, match="second was made from another first .*; materialise second again"):
+        run_stage("third", Word("a"), store, reporter)
+    run_stage("second", Word("a"), store, reporter)
+    assert not run_stage("third", Word("a"), store, reporter).reused
+    assert store.path("x/third").read_text() == "abab"
 
 
 def test_new_figures_in_an_old_folder_are_read_again(tmp_path: Path) -> None:
