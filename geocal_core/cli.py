@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from geocal_core import __version__
-from geocal_core.errors import ArtifactError, ConfigError, GeocalError
+from geocal_core.errors import ArtifactError, ConfigError, GeocalError, system_error
 from geocal_core.progress import Pipes, Reporter, Terminal
 from geocal_core.settings import FitSettings, TargetSettings, from_config, profile
 from geocal_core.stages import STAGES, StageResult, run_stage, stage_named
@@ -39,10 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"geocal: error: this needs the package {error.name}; pip install 'geocal[dagster,simulate]'", file=sys.stderr)
         return GeocalError.exit_code
     except OSError as error:
-        # h5py and pyarrow put the system's reason into the message and leave errno and filename empty.
-        reason = error.strerror or str(error).splitlines()[0]
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"geocal: error: {reason}{where}; free space or mend the path, then run again", file=sys.stderr)
+        print(f"geocal: error: {system_error(error)}", file=sys.stderr)
         return GeocalError.exit_code
     except MemoryError as error:
         print(f"geocal: error: out of memory ({error}); lower clones or households, or use a larger machine", file=sys.stderr)

@@ -36,3 +36,11 @@ class ConfigError(GeocalError):
 
 class ArtifactError(GeocalError):
     """An artifact is missing, damaged, or not the one that its manifest or its user claims."""
+
+
+def system_error(error: OSError) -> GeocalError:
+    """What the operating system refuses, such as a full disk or a root that is a file, as an error of one line."""
+    # h5py and pyarrow put the system's reason into the message and leave errno and filename empty.
+    reason = error.strerror or str(error).splitlines()[0]
+    where = f" ({error.filename})" if error.filename else ""
+    return GeocalError(f"{reason}{where}", "free space or mend the path, then run again")

@@ -19,11 +19,11 @@ from typing import Any
 
 import dagster as dg
 
-from geocal_core.errors import GeocalError
+from geocal_core.errors import GeocalError, system_error
 from geocal_core.places.catalogue import areas_in
 from geocal_core.settings import Profile, profile
 from geocal_core.stages import STAGES
-from geocal_core.store import atomic
+from geocal_core.store import Store, atomic
 from geocal_dagster.definitions import build_defs
 from geocal_dagster.partitions import range_tags, ranges
 from geocal_dagster.resources import ArtifactStore
@@ -122,8 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     started = time.monotonic()
     warnings.simplefilter("ignore", dg.PreviewWarning)  # about the insides of Dagster's own Pipes
-    root = parsed.root.expanduser().resolve()
     try:
+        root = Store(parsed.root).root
+        root.mkdir(parents=True, exist_ok=True)
         chosen = profile(parsed.profile)
         if parsed.targets_from is not None:
             chosen = chosen.with_folder(str(parsed.targets_from.expanduser().resolve()))
@@ -131,6 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GeocalError as error:
         print(f"geocal: error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"geocal: error: {system_error(error)}", file=sys.stderr)
+        return GeocalError.exit_code
     except KeyboardInterrupt:
         print("geocal: interrupted; run the same command again to carry on", file=sys.stderr)
         return 130

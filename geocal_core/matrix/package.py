@@ -169,6 +169,10 @@ class Package:
         for part, (length, expected) in wanted.items():
             if length != expected:
                 raise ArtifactError(f"{folder / part} has length {length} where the package has {expected}", _REMEDY)
+        if indptr[0] != 0 or (np.diff(indptr) < 0).any():
+            raise ArtifactError(f"{folder / 'indptr.npy'} does not rise from 0", _REMEDY)
+        if len(indices) and not (indices.min() >= 0 and indices.max() < n_columns):
+            raise ArtifactError(f"{folder / 'indices.npy'} names a column that the package has not", _REMEDY)
         return cls(
             folder=folder,
             matrix=sparse.csr_matrix((data, indices, indptr), shape=(n_targets, n_columns), copy=False),
@@ -219,6 +223,11 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
         raise ArtifactError(f"{path} cannot be read ({error})", _REMEDY) from error
     if lacking:
         raise ArtifactError(f"{path} says nothing of {lacking[0]}", _REMEDY)
+    for key in ("n_targets", "n_columns", "n_records", "n_clones", "year", "seed"):
+        if not isinstance(manifest[key], int):
+            raise ArtifactError(f"{path} says {manifest[key]!r} of {key}, which is no whole number", _REMEDY)
+    if not isinstance(manifest["digests"], dict):
+        raise ArtifactError(f"{path} has no table of digests", _REMEDY)
     if manifest["format"] != FORMAT:
         raise ArtifactError(f"{path} is of format {manifest['format']}, this version reads format {FORMAT}", _REMEDY)
     return dict(manifest)

@@ -113,7 +113,7 @@ def read_geography(path: Path) -> Geography:
                 raise ArtifactError(f"{path} has no part {missing[0]!r}", "materialise geography again")
             n_records, n_clones = int(parts["n_records"][0]), int(parts["n_clones"][0])
             geography = Geography(parts["block_geoid"], parts["cd_geoid"], parts["state_fips"], n_records, n_clones)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{path} is not a whole geography assignment ({error})", "materialise geography again") from error
     if not len(geography.block) == len(geography.district) == len(geography.state) == n_records * n_clones:
         raise ArtifactError(f"{path} has {len(geography.block)} columns for {n_records} households x {n_clones} clones")

@@ -88,6 +88,14 @@ def test_the_command_ends_with_one_clear_line(
     assert capsys.readouterr().err.splitlines()[-1].startswith(line)
 
 
+def test_a_root_that_is_no_folder_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("x")
+    for root in (str(tmp_path / "file"), str(tmp_path / "file" / "below"), "~nobody-of-this-name/x"):
+        assert demo.main(["--profile", "tiny", "--root", root]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith("geocal: error: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_published_targets_replace_those_of_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from scipy import sparse
 
 from geocal_core.errors import ArtifactError
@@ -114,6 +117,8 @@ def test_a_missing_or_truncated_part_is_named(folder: Path, part: str, verify: b
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"n_targets": "x"}, "which is no whole number"),
+        ({"digests": []}, "has no table of digests"),
         ({"format": 2}, "format 2"),
         ({"n_clones": 5}, "length 150 where the package has 120|length 120"),
         ({"n_targets": 8}, "targets.parquet has length 9 where the package has 8"),
@@ -140,6 +145,28 @@ def test_a_manifest_that_is_no_json_or_missing_is_refused(folder: Path) -> None:
 def test_arrays_of_another_type_are_refused(folder: Path) -> None:
     np.save(folder / "data.npy", np.load(folder / "data.npy").astype(np.float64))
     with pytest.raises(ArtifactError, match=r"data\.npy holds 1-dimensional float64"):
+        Package.open(folder, verify=False)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "words"),
+    [
+        ("indices", lambda a: -a - 1, "names a column that the package has not"),
+        ("indices", lambda a: a + RECORDS * CLONES, "names a column that the package has not"),
+        ("indptr", lambda a: np.concatenate([a[:1], a[:0:-1]]), "does not rise from 0"),
+        ("indptr", lambda a: np.concatenate([a[:1] + 1, a[1:]]), "does not rise from 0"),
+    ],
+)
+def test_positions_outside_the_matrix_are_refused(
+    folder: Path, part: str, change: Callable[[NDArray[Any]], NDArray[Any]], words: str
+) -> None:
+    """They would be read from memory that is not the matrix's."""
+    path = folder / f"{part}.npy"
+    array = change(np.load(path))
+    if part == "indptr":
+        array[-1] = len(np.load(folder / "indices.npy"))
+    np.save(path, array)
+    with pytest.raises(ArtifactError, match=words):
         Package.open(folder, verify=False)
 
 
