@@ -13,19 +13,18 @@ from geocal_core.errors import ConfigError, InputError
 from geocal_core.progress import Reporter, Value
 from geocal_core.settings import TargetSettings
 from geocal_core.stages import StageContext
-from geocal_core.store import atomic
-from geocal_core.targets import census, irs, usda
+from geocal_core.store import atomic, digest_path
 from geocal_core.targets.checks import check_complete, check_sums, counts_by_level
 from geocal_core.targets.figures import NATION, Figure, Scope, Table
 from geocal_core.targets.files import RawFiles
+from geocal_core.targets.registry import published_files, tables
 from geocal_core.targets.select import load_targets
-from geocal_core.targets.writer import write_database
-
-TABLES: tuple[Table, ...] = (*census.TABLES, *usda.TABLES, *irs.TABLES)
+from geocal_core.targets.vocabulary import sources
+from geocal_core.targets.writer import Provenance, write_database
 
 
 def build(context: StageContext) -> dict[str, Value]:
-    """Stage ``target_db``: from the raw files of the Census Bureau, USDA and IRS to the database."""
+    """Stage ``target_db``: from the agencies' raw files to the database."""
     return _build(RawFiles(*context.inputs.values()), context.output, context.settings, context.reporter)
 
 
@@ -39,7 +38,7 @@ def build_database(raw: Path, output: Path, settings: TargetSettings, reporter: 
     output : Path
         The database to write; it is replaced only when the new one is complete.
     settings : TargetSettings
-        Year, states in scope, and names of ``TABLES`` to leave out.
+        Year, states in scope, and names of tables to leave out.
     reporter : Reporter
         Is told the progress and the check ``targets_complete``.
 
@@ -62,19 +61,24 @@ def build_database(raw: Path, output: Path, settings: TargetSettings, reporter: 
 
 def _build(raw: RawFiles, output: Path, settings: TargetSettings, reporter: Reporter) -> dict[str, Value]:
     scope = Scope.of(settings.year, settings.states)
-    tables = _tables(settings.without)
+    wanted = _tables(settings.without)
     figures: dict[Table, list[Figure]] = {}
+    provenance: list[Provenance] = []
     try:
-        for table in tables:
+        for table in wanted:
+            if table.whole_nation and not scope.whole:
+                reporter.progress(f"{table.name}: left out, its figures are of the whole nation")
+                continue
             figures[table] = table.read(raw, scope)
             check_complete(table, figures[table], scope)
+            provenance += _provenance(figures[table], raw)
             reporter.progress(f"{table.name}: {len(figures[table]):,} figures")
         check_sums(figures)
     except InputError as error:
         reporter.check("targets_complete", False, {"error": str(error)})
         raise
-    every = [figure for table in tables for figure in figures[table]]
-    write_database(output, every, scope)
+    every = [figure for of_table in figures.values() for figure in of_table]
+    write_database(output, every, scope, list(dict.fromkeys(provenance)))
     targets, _ = load_targets(output, settings.year)
     facts: dict[str, Value] = {"targets": len(targets), **counts_by_level(every), **_totals(every)}
     reporter.check("targets_complete", True, facts)
@@ -82,14 +86,39 @@ def _build(raw: RawFiles, output: Path, settings: TargetSettings, reporter: Repo
 
 
 def _tables(without: tuple[str, ...]) -> list[Table]:
-    known = [table.name for table in TABLES]
+    known = tables()
     for name in without:
         if name not in known:
             raise ConfigError(f"there is no table {name!r} to leave out", f"the tables are {', '.join(known)}")
-    tables = [table for table in TABLES if table.name not in without]
-    if not tables:
+    wanted = [table for table in known.values() if table.name not in without]
+    if not wanted:
         raise ConfigError("every table is left out", f"keep at least one of {', '.join(known)}")
-    return tables
+    return wanted
+
+
+def _provenance(figures: list[Figure], raw: RawFiles) -> list[Provenance]:
+    """Where the figures of one table come from: each of its sources with each of the files that were just read."""
+    vintages: dict[str, int] = {}
+    for figure in figures:
+        vintages[figure.source] = max(figure.period, vintages.get(figure.source, 0))
+    known = sources()
+    used = raw.take_used()
+    return [
+        Provenance(
+            source=name,
+            agency=known[name].agency,
+            file=path.name,
+            url=_url(path.name) or known[name].url,
+            digest=digest_path(path),
+            vintage=vintage,
+        )
+        for name, vintage in sorted(vintages.items())
+        for path in used
+    ]
+
+
+def _url(file: str) -> str:
+    return next((f.url for files in published_files().values() for f in files if f.matches(file)), "")
 
 
 def _totals(figures: list[Figure]) -> dict[str, Value]:
@@ -103,6 +132,7 @@ def _totals(figures: list[Figure]) -> dict[str, Value]:
         ("eitc_dollars", "eitc", "IRS SOI"),
     ):
         of_nation = [f.value for f in figures if f.place == NATION and (f.variable, f.source) == (variable, source)]
-        if of_nation:
-            totals[name] = fsum(of_nation)
+        values = [value for value in of_nation if value is not None]
+        if values:
+            totals[name] = fsum(values)
     return totals

@@ -1,7 +1,7 @@
 """Figures: what an agency's table yields, and what a table is.
 
-A module per agency declares its ``TABLES``; each reads published files and yields figures for the places in scope. Nothing
-here knows an agency or the database.
+A module per agency (``agencies/``) declares its ``TABLES``; each reads published files and yields figures for the places in
+scope. Nothing here knows an agency or the database.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ LEVELS = ("national", "state", "district")
 TERRITORIES = frozenset({60, 66, 69, 72, 78})
 
 Domain = tuple[tuple[Constraint, ...], ...]
+Family = tuple[str, Domain, int, int]
+"""Variable, domain, period and reform."""
 
 
 def level_of(place: int) -> str:
@@ -43,8 +45,9 @@ class Figure:
     ----------
     variable : str
         What is counted or added up.
-    value : float
-        In persons, households, returns or dollars.
+    value : float or None
+        In persons, households, returns or dollars. None where the publisher withholds it or says that it does not apply
+        (suppressed, ``X``): then ``notes`` says which mark stands where, and the figure becomes an inactive target.
     period : int
         Year of the publication's data.
     place : int
@@ -57,21 +60,24 @@ class Figure:
         The publisher's 90 percent margin of error, in the unit of the value.
     notes : str or None
         Where exactly it stands in the publication.
+    reform_id : int
+        Above 0: the change in income tax when ``variable`` is neutralised.
     """
 
     variable: str
-    value: float
+    value: float | None
     period: int
     place: int
     source: str
     domain: Domain = ()
     tolerance: float | None = None
     notes: str | None = None
+    reform_id: int = 0
 
     @property
-    def family(self) -> tuple[str, Domain, int]:
-        """What figures of other places must share with it to be added up or compared: variable, domain and period."""
-        return self.variable, self.domain, self.period
+    def family(self) -> Family:
+        """What figures of other places must share with it to be added up or compared."""
+        return self.variable, self.domain, self.period, self.reform_id
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,11 @@ class Scope:
     def at(self, level: str) -> frozenset[int]:
         """Places of one level."""
         return frozenset(place for place in self.places if level_of(place) == level)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every state is in it."""
+        return self.states == STATES
 
     def check_states(self, found: set[int], where: str) -> None:
         """Refuse a file that does not hold exactly the states in scope: its national total would not be theirs.
@@ -133,13 +144,17 @@ class Table:
     name : str
         Name by which it can be left out.
     levels : tuple of str
-        Levels at which each of its variables has a figure for every place.
+        Levels at which each of its variables has a figure for every place (if ``complete``), or for some.
     read : callable
         From the raw files and the scope to its figures.
     count_rounding, dollar_rounding : float
         What the publisher rounds counts and dollars to; parts may differ from their whole by that much each.
     unplaced : float
         Share of a whole that the publisher may leave out of all its parts, because it could not be placed in one.
+    complete : bool
+        Whether it has a figure for every place of its levels; not so where a program runs in some states only.
+    whole_nation : bool
+        Whether its figures are of the whole nation and cannot be had for a scope of some states: then it is skipped.
     """
 
     name: str
@@ -148,6 +163,8 @@ class Table:
     count_rounding: float = 0.0
     dollar_rounding: float = 0.0
     unplaced: float = 0.0
+    complete: bool = True
+    whole_nation: bool = False
 
     def slack(self, unit: str) -> float:
         """How much one figure in this unit may be off by rounding."""

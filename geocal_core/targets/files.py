@@ -32,6 +32,7 @@ class RawFiles:
                 raise InputError(f"there is no folder {folder}", "name the folder that holds the agencies' files")
         self.folders = folders
         self._files = sorted({p for folder in folders for p in folder.rglob("*") if p.is_file()})
+        self._used: list[Path] = []
 
     @property
     def place(self) -> str:
@@ -54,11 +55,21 @@ class RawFiles:
                 )
         return found
 
+    def use(self, path: Path) -> Path:
+        """Note that a file is read, so that it is recorded as a source; gives it back."""
+        self._used.append(path)
+        return path
+
+    def take_used(self) -> list[Path]:
+        """Files noted since the last call, each once, by name."""
+        used, self._used = sorted(set(self._used), key=lambda path: path.name), []
+        return used
+
     def named(self, name: str, alike: str) -> Path:
-        """The file of a name; if it is missing, the error lists those that match the pattern ``alike``."""
+        """The file of a name, noted as used; if it is missing, the error lists those that match the pattern ``alike``."""
         found = self.matching(re.escape(name))
         if found:
-            return found[name]
+            return self.use(found[name])
         others = ", ".join(self.matching(alike))
         raise InputError(
             f"{name} is not below {self.place}" + (f" (there is {others}, of another year)" if others else ""),

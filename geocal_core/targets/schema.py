@@ -17,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 from geocal_core.errors import ConfigError
 from geocal_core.targets.constraints import OPERATIONS, Constraint, check_consistent, check_nested
 from geocal_core.targets.ddl import VIEWS, triggers
-from geocal_core.targets.vocabulary import sources, variables
+from geocal_core.targets.vocabulary import SUMMED, sources, variables
 
 # Wider than the years of any one build: SOI tables go back to tax year 2015, projections of the budget window run to 2035,
 # and a figure keeps the period in which it was published until it is uprated.
@@ -95,6 +95,55 @@ class Target(Base):
     stratum: Mapped[Stratum] = relationship(back_populates="targets")
 
 
+class Source(Base):
+    """A published file that figures of the database were read from.
+
+    ``vintage`` is the latest period of its figures; ``retrieved`` the day (ISO) on which this content was first fetched, None
+    if the file was not fetched by geocal.
+    """
+
+    __tablename__ = "sources"
+    __table_args__ = (UniqueConstraint("source", "file", name="uq_sources"),)
+
+    source_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    source: Mapped[str]
+    agency: Mapped[str]
+    file: Mapped[str]
+    url: Mapped[str]
+    digest: Mapped[str] = mapped_column(String(64))
+    vintage: Mapped[int]
+    retrieved: Mapped[str | None]
+
+
+class Alternative(Base):
+    """A figure that another source publishes for the very stratum, variable and period of a target, and that is not followed.
+
+    The target's source is the more trusted of the two (``data/sources.csv``); the consistency report compares them.
+    """
+
+    __tablename__ = "alternative_figures"
+
+    alternative_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    target_id: Mapped[int] = mapped_column(ForeignKey("targets.target_id"), index=True)
+    value: Mapped[float | None] = mapped_column(Float)
+    tolerance: Mapped[float | None] = mapped_column(Float)
+    source: Mapped[str]
+    notes: Mapped[str | None]
+
+
+class PlaceUprating(Base):
+    """How much a series grew in one place, where that is published by state and differs from the nation's growth."""
+
+    __tablename__ = "place_uprating"
+
+    series: Mapped[str] = mapped_column(primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    from_period: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    to_period: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    factor: Mapped[float] = mapped_column(Float)
+    source: Mapped[str]
+
+
 class FieldValidValue(Base):
     """A value that a field may take; the triggers look here."""
 
@@ -140,16 +189,16 @@ def create(path: Path) -> Engine:
 
 
 def _valid_values() -> list[FieldValidValue]:
-    described = [f"{v.unit} of {v.entity}" for v in variables().values()]
+    about_variable = {name: f"{v.unit} of {v.entity}" for name, v in variables().items()}
     rows = [
         *(("operation", operation, None) for operation in OPERATIONS),
         ("active", "0", "left out of calibration"),
         ("active", "1", "calibrated to"),
         *(("period", str(period), None) for period in PERIODS),
-        *(("variable", name, about) for name, about in zip(variables(), described, strict=True) if variables()[name].series),
-        *(("constraint_variable", name, about) for name, about in zip(variables(), described, strict=True)),
+        *(("variable", name, about) for name, about in about_variable.items() if variables()[name].unit in SUMMED),
+        *(("constraint_variable", name, about) for name, about in about_variable.items()),
         ("constraint_variable", "ucgid_str", "Census Bureau geographic identifier"),
-        *(("source", name, url) for name, url in sources().items()),
+        *(("source", name, source.url) for name, source in sources().items()),
     ]
     return [FieldValidValue(field_name=field, valid_value=value, description=about) for field, value, about in rows]
 

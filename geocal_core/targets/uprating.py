@@ -40,6 +40,10 @@ def factor(variable: str, period: int, year: int) -> tuple[float, str]:
     name = target_variable(variable).series
     if period == year:
         return 1.0, ""
+    if not name:
+        raise ConfigError(
+            f"{variable} of {period} cannot be uprated to {year}: no series is named for it", "add a line to data/series.csv"
+        )
     values = series()[name]
     for wanted in (period, year):
         if wanted not in values:

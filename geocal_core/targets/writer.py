@@ -9,35 +9,101 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert
 from sqlalchemy.exc import OperationalError
 
-from geocal_core.errors import ArtifactError
+from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.places.states import state_of_fips
 from geocal_core.targets.constraints import Constraint, brackets, place_constraints
-from geocal_core.targets.figures import NATION, Domain, Figure, Scope, parent_of
-from geocal_core.targets.schema import Stratum, StratumConstraint, Target, create, identity
+from geocal_core.targets.figures import NATION, Domain, Family, Figure, Scope, parent_of
+from geocal_core.targets.schema import (
+    Alternative,
+    Base,
+    PlaceUprating,
+    Source,
+    Stratum,
+    StratumConstraint,
+    Target,
+    create,
+    identity,
+)
+from geocal_core.targets.vocabulary import sources
 
 
-def write_database(path: Path, figures: Sequence[Figure], scope: Scope) -> None:
+@dataclass(frozen=True)
+class Provenance:
+    """A file that a source's figures were read from: a row of the table ``sources``."""
+
+    source: str
+    agency: str
+    file: str
+    url: str
+    digest: str
+    vintage: int
+    retrieved: str | None = None
+
+
+@dataclass(frozen=True)
+class PlaceGrowth:
+    """A row of the table ``place_uprating``: growth of a series in one place between two years."""
+
+    series: str
+    place: int
+    from_period: int
+    to_period: int
+    factor: float
+    source: str
+
+
+def write_database(
+    path: Path,
+    figures: Sequence[Figure],
+    scope: Scope,
+    provenance: Sequence[Provenance] = (),
+    growth: Sequence[PlaceGrowth] = (),
+) -> None:
     """Make a database of the strata of a scope and of these figures, in their order.
+
+    Of two figures for the same variable, stratum, period and reform the one of the more trusted source is the target, the
+    other an alternative of it. A figure without a value is an inactive target.
+
+    Parameters
+    ----------
+    path : Path
+    figures : sequence of Figure
+    scope : Scope
+    provenance : sequence of Provenance
+        Files that the figures were read from.
+    growth : sequence of PlaceGrowth
+        Growth of series by place.
 
     Raises
     ------
     ConfigError
-        If the constraints of a figure contradict each other or do not nest.
+        If the constraints of a figure contradict each other or do not nest, or the same source (or two of equal trust) gives
+        two figures for one target.
     ArtifactError
         If the disk is full or the file cannot be written.
     """
     strata = _Strata()
     for place in scope.places:
         strata.at(place, ())
-    targets = [_target(index, figure, strata.at(figure.place, figure.domain)) for index, figure in enumerate(figures, 1)]
+    followed, others = _by_trust(figures)
+    targets = [_target(index, figure, strata.at(figure.place, figure.domain)) for index, figure in enumerate(followed, 1)]
+    rows: list[tuple[type[Base], list[dict[str, Any]]]] = [
+        (Stratum, strata.rows),
+        (StratumConstraint, strata.constraint_rows),
+        (Target, targets),
+        (Source, [asdict(row) for row in provenance]),
+        (Alternative, [_alternative(1 + position, figure) for position, figure in others]),
+        (PlaceUprating, [asdict(row) for row in growth]),
+    ]
     try:
-        _write(path, strata, targets)
+        _write(path, rows)
     except (OperationalError, sqlite3.OperationalError) as error:
         reason = error.orig if isinstance(error, OperationalError) else error
         raise ArtifactError(
@@ -45,14 +111,40 @@ def write_database(path: Path, figures: Sequence[Figure], scope: Scope) -> None:
         ) from error
 
 
-def _write(path: Path, strata: _Strata, targets: list[dict[str, Any]]) -> None:
+def _by_trust(figures: Sequence[Figure]) -> tuple[list[Figure], list[tuple[int, Figure]]]:
+    """Figures to follow, and the others with the position of the one that is followed instead."""
+    followed: list[Figure] = []
+    others: list[tuple[int, Figure]] = []
+    position: dict[tuple[int, Family], int] = {}
+    for figure in figures:
+        at = position.setdefault((figure.place, figure.family), len(followed))
+        if at == len(followed):
+            followed.append(figure)
+            continue
+        rival = followed[at]
+        if _trust(rival) == _trust(figure):
+            raise ConfigError(
+                f"{figure.source} and {rival.source} both give {figure.variable} {brackets(_rules(NATION, figure.domain))} of "
+                f"{figure.period} for {_called(figure.place, ())}",
+                "give one of them a higher trust in data/sources.csv",
+            )
+        less = figure if _trust(figure) < _trust(rival) else rival
+        followed[at] = rival if less is figure else figure
+        others.append((at, less))
+    return followed, others
+
+
+def _trust(figure: Figure) -> tuple[bool, int]:
+    """A figure that is not withheld goes before one that is."""
+    return figure.value is not None, sources()[figure.source].trust
+
+
+def _write(path: Path, rows: list[tuple[type[Base], list[dict[str, Any]]]]) -> None:
     engine = create(path)
     with engine.begin() as connection:
-        connection.execute(insert(Stratum), strata.rows)
-        if strata.constraint_rows:
-            connection.execute(insert(StratumConstraint), strata.constraint_rows)
-        if targets:
-            connection.execute(insert(Target), targets)
+        for model, of_model in rows:
+            if of_model:
+                connection.execute(insert(model), of_model)
     engine.dispose()
     with closing(sqlite3.connect(path)) as compacted:
         compacted.execute("VACUUM")
@@ -116,9 +208,19 @@ def _target(target_id: int, figure: Figure, stratum_id: int) -> dict[str, Any]:
         "variable": figure.variable,
         "period": figure.period,
         "stratum_id": stratum_id,
-        "reform_id": 0,
+        "reform_id": figure.reform_id,
         "value": figure.value,
-        "active": True,
+        "active": figure.value is not None,
+        "tolerance": figure.tolerance,
+        "source": figure.source,
+        "notes": figure.notes,
+    }
+
+
+def _alternative(target_id: int, figure: Figure) -> dict[str, Any]:
+    return {
+        "target_id": target_id,
+        "value": figure.value,
         "tolerance": figure.tolerance,
         "source": figure.source,
         "notes": figure.notes,

@@ -11,6 +11,8 @@ from typing import Any
 import openpyxl
 
 CODES = ("DE", "DC", "ID")
+TABLES = ("census_acs_s0101", "census_acs_s2201_district", "irs_soi_state", "irs_soi_district", "usda_snap")
+"""The tables that are written here; builds of this nation leave out the others."""
 NAMES = {10: "Delaware", 11: "District of Columbia", 16: "Idaho"}
 POSTAL = {10: "DE", 11: "DC", 16: "ID"}
 DISTRICTS = {10: [("00", 1001)], 11: [("98", 1101)], 16: [("01", 1601), ("02", 1602)]}

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from geocal_core.errors import ConfigError
 from geocal_core.targets.constraints import OPERATIONS, Constraint, check_consistent
 from geocal_core.targets.schema import PERIODS, Stratum, StratumConstraint, Target, connect, create, definition_hash
-from geocal_core.targets.vocabulary import sources, variables
+from geocal_core.targets.vocabulary import SUMMED, sources, variables
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def _abort(connection: sqlite3.Connection, statement: str, message: str) -> None
     ("column", "value", "field"),
     [
         ("variable", "'snapp'", "variable"),
-        ("variable", "'age'", "variable"),
+        ("variable", "'is_female'", "variable"),
         ("period", str(PERIODS.start - 1), "period"),
         ("period", str(PERIODS.stop), "period"),
         ("active", "2", "active"),
@@ -171,7 +171,7 @@ def test_every_period_source_and_variable_is_valid(small_db: Path) -> None:
     assert valid["source"] == set(sources())
     assert valid["operation"] == set(OPERATIONS)
     assert valid["constraint_variable"] == {*variables(), "ucgid_str"}
-    assert valid["variable"] == {name for name, variable in variables().items() if variable.series}
+    assert valid["variable"] == {name for name, variable in variables().items() if variable.unit in SUMMED}
     assert valid["active"] == {"0", "1"}
 
 

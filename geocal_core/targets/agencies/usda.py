@@ -25,6 +25,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from geocal_core.errors import InputError
 from geocal_core.places.states import STATES
+from geocal_core.published import PublishedFile
 from geocal_core.targets.constraints import Constraint
 from geocal_core.targets.figures import NATION, Figure, Scope, Table
 from geocal_core.targets.files import RawFiles, Row
@@ -98,7 +99,7 @@ def _archive(raw: RawFiles) -> Path:
             f"one snap-zip-fy69tocurrent-*.zip is wanted below {raw.place}, and there is {there}",
             "keep the latest one from FNS, or leave the table usda_snap out (setting without)",
         )
-    return next(iter(found.values()))
+    return raw.use(next(iter(found.values())))
 
 
 def _workbook(path: Path, name: str) -> Any:
@@ -214,4 +215,12 @@ def _figures(totals: Mapping[str, tuple[float, float]], scope: Scope, name: str)
             yield Figure(variable, value, scope.year, place, "USDA FNS SNAP", (receives,), notes=notes)
 
 
+SOURCES = (
+    PublishedFile(
+        "snap-zip-fy69tocurrent-6.zip",
+        "USDA FNS workbooks of SNAP by state and month",
+        "https://www.fns.usda.gov/sites/default/files/resource-files/snap-zip-fy69tocurrent-6.zip",
+        lookalike="snap-zip-fy69tocurrent*.zip",
+    ),
+)
 TABLES = (Table("usda_snap", ("national", "state"), _read_snap, count_rounding=1.0, dollar_rounding=1.0),)

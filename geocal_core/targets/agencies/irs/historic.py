@@ -16,6 +16,7 @@ from pathlib import Path
 from geocal_core.errors import ConfigError, InputError
 from geocal_core.places.catalogue import CONGRESS
 from geocal_core.places.states import State, state_of_code
+from geocal_core.published import PublishedFile
 from geocal_core.targets.constraints import Constraint
 from geocal_core.targets.figures import NATION, Figure, Scope, Table
 from geocal_core.targets.files import RawFiles, Row, read_csv
@@ -122,7 +123,7 @@ def _latest(raw: RawFiles, scope: Scope, layout: _Layout) -> tuple[Path, int]:
             f"a file {{yy}}{layout.suffix} of {scope.year} or before is wanted below {raw.place}, and {there}",
             f"get it from IRS SOI, or leave the table {layout.table} out (setting without)",
         )
-    return by_year[max(usable)], max(usable)
+    return raw.use(by_year[max(usable)]), max(usable)
 
 
 def _groups(path: Path, layout: _Layout) -> dict[tuple[str, int], _Place]:
@@ -250,6 +251,23 @@ def _stub_constraints(bounds: tuple[int, ...]) -> Iterator[tuple[Constraint, ...
     yield (lower[-1],)
 
 
+SOURCES = (
+    PublishedFile(
+        "??in55cmcsv.csv",
+        "IRS SOI historic table 2 by state",
+        "https://www.irs.gov/statistics/soi-tax-stats-historic-table-2",
+        lookalike="??in5*csv*.csv",
+        columns=_STATES.columns,
+    ),
+    PublishedFile(
+        "??incd.csv",
+        "IRS SOI individual income tax data by congressional district",
+        "https://www.irs.gov/statistics/soi-tax-stats-data-by-congressional-district",
+        lookalike="??incd*.csv",
+        needed=False,
+        columns=_DISTRICTS.columns,
+    ),
+)
 TABLES = (
     Table("irs_soi_state", ("national", "state"), _read_states, _COUNT_ROUNDING, _DOLLAR_ROUNDING),
     Table("irs_soi_district", ("district",), _read_districts, _COUNT_ROUNDING, _DOLLAR_ROUNDING, _UNPLACED),

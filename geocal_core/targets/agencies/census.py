@@ -11,6 +11,7 @@ from pathlib import Path
 from geocal_core.errors import ConfigError, InputError
 from geocal_core.places.catalogue import CONGRESS
 from geocal_core.places.states import state_of_fips
+from geocal_core.published import PublishedFile
 from geocal_core.targets.constraints import Constraint
 from geocal_core.targets.figures import NATION, TERRITORIES, Figure, Scope, Table
 from geocal_core.targets.files import RawFiles, Row, read_api_table
@@ -43,7 +44,7 @@ def _read_age_level(raw: RawFiles, scope: Scope, level: str) -> list[Figure]:
         for index, (low, high) in enumerate(_AGES, start=2):
             column = f"S0101_C01_{index:03d}"
             of_place.append(_figure(row, column, "person_count", place, scope, age_constraints(low, high), "Census ACS S0101"))
-        if sum(figure.value for figure in of_place) != total:
+        if sum(row.whole(f"S0101_C01_{index:03d}E") for index in range(2, len(_AGES) + 2)) != total:
             raise InputError(
                 f"{row.where}: the 18 age bins do not add up to the total in column {_TOTAL}E", "get the file again"
             )
@@ -56,7 +57,7 @@ def _read_snap(raw: RawFiles, scope: Scope) -> list[Figure]:
     figures = []
     for place, row in _places(raw, scope, "S2201", "district").items():
         figure = _figure(row, _SNAP, "household_count", place, scope, receives, "Census ACS S2201")
-        if figure.value > row.whole("S2201_C01_001E"):
+        if row.whole(f"{_SNAP}E") > row.whole("S2201_C01_001E"):
             raise InputError(f"{row.where}: column {_SNAP}E exceeds all households in S2201_C01_001E", "get the file again")
         figures.append(figure)
     return figures
@@ -152,6 +153,19 @@ def _check_places(found: dict[int, Row], scope: Scope, level: str, path: Path) -
         raise InputError(f"{path.name} lacks the district {lacking[0]}", "get the whole file from its publisher")
 
 
+_API = "https://api.census.gov/data/2024/acs/acs1/subject?get=group({table})&for={places}"
+_PLACES = {"national": "us:*", "state": "state:*", "district": "congressional+district:*&in=state:*"}
+
+SOURCES = tuple(
+    PublishedFile(
+        f"acs_{table}_{level}_2024.json",
+        f"ACS 1-year subject table {table} ({about}), {level}",
+        _API.format(table=table, places=_PLACES[level]),
+        lookalike=f"acs_{table}_{level}_????.json",
+    )
+    for table, about, levels in (("S0101", "age", tuple(_PLACES)), ("S2201", "SNAP", ("district",)))
+    for level in levels
+)
 TABLES = (
     Table("census_acs_s0101", ("national", "state", "district"), _read_age),
     Table("census_acs_s2201_district", ("district",), _read_snap),
