@@ -89,11 +89,15 @@ class TargetSettings:
     ----------
     without : tuple of str
         Names of tables that are known to be missing and are left out on purpose, for example ``irs_soi_district``.
+    known_totals : bool
+        Whether the files are the agencies' own, so that they must give the totals in ``data/known_totals.csv``; made-up files
+        do not.
     """
 
     year: int = 2024
     states: tuple[str, ...] = ALL_STATES
     without: tuple[str, ...] = ()
+    known_totals: bool = False
 
 
 @dataclass(frozen=True)
