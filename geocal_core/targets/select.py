@@ -6,6 +6,7 @@ Reads with sqlite3 alone, so that a matrix can be built without the packages tha
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def load_targets(db: Path, year: int) -> tuple[pd.DataFrame, dict[int, tuple[Con
     targets["uprating_series"] = [series for _, series in applied]
     targets["value"] = targets["original_value"] * targets["uprating_factor"]
     targets["name"] = [
-        _name(level, place, variable, reform, rules[stratum])
+        target_name(level, place, variable, reform, rules[stratum])
         for level, place, variable, reform, stratum in zip(
             *(targets[c] for c in ("geo_level", "geographic_id", "variable", "reform_id", "stratum_id")), strict=True
         )
@@ -135,7 +136,8 @@ def _place(geographic_id: str, db: Path) -> int:
     return int(geographic_id)
 
 
-def _name(level: str, place: str, variable: str, reform: int, constraints: tuple[Constraint, ...]) -> str:
+def target_name(level: str, place: str, variable: str, reform: int, constraints: Iterable[Constraint]) -> str:
+    """Name of a target from its level, ``geographic_id``, variable, reform and its constraints other than place."""
     area = "national" if level == "national" else f"{_PREFIX[level]}{place}"
     what = f"{variable}_expenditure" if reform > 0 else variable
     return f"{area}/{what}/{brackets(constraints)}"
