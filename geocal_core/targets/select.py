@@ -83,7 +83,7 @@ def load_targets(db: Path, year: int) -> tuple[pd.DataFrame, dict[int, tuple[Con
             "level": targets["geo_level"].map({level: index for index, level in enumerate(LEVELS)}),
             "variable": targets["variable"],
             "reform": targets["reform_id"],
-            "place": [_place(place, db) for place in targets["geographic_id"]],
+            "place": [place_number(place, db) for place in targets["geographic_id"]],
             "name": targets["name"],
         }
     ).sort_values(["level", "variable", "reform", "place", "name"])
@@ -125,8 +125,8 @@ def _best_period(targets: pd.DataFrame, year: int) -> pd.DataFrame:
     return targets.loc[sorted(best)].copy()
 
 
-def _place(geographic_id: str, db: Path) -> int:
-    """The number by which places are sorted; a place in another code is an error."""
+def place_number(geographic_id: str, db: Path) -> int:
+    """Code of a place from its ``geographic_id``, by which places are sorted; a place in another code is an error."""
     if geographic_id == "US":
         return 0
     if not geographic_id.isdecimal():
