@@ -131,6 +131,32 @@ class Scope:
             )
 
 
+@dataclass(frozen=True)
+class PlaceGrowth:
+    """Growth of a series in one place between two years: a row of the table ``place_uprating``.
+
+    Attributes
+    ----------
+    series : str
+        What grows, by the name under which a variable asks for it.
+    place : int
+        0 for the nation, FIPS code of a state.
+    from_period, to_period : int
+        Years.
+    factor : float
+        Value of the later year by that of the earlier.
+    source : str
+        Source as listed in ``data/sources.csv``.
+    """
+
+    series: str
+    place: int
+    from_period: int
+    to_period: int
+    factor: float
+    source: str
+
+
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
@@ -155,6 +181,8 @@ class Table:
         Whether it has a figure for every place of its levels; not so where a program runs in some states only.
     whole_nation : bool
         Whether its figures are of the whole nation and cannot be had for a scope of some states: then it is skipped.
+    growth : callable or None
+        From the raw files and the scope to the growth, by place, of series that other tables are uprated by.
     """
 
     name: str
@@ -165,6 +193,7 @@ class Table:
     unplaced: float = 0.0
     complete: bool = True
     whole_nation: bool = False
+    growth: Callable[[RawFiles, Scope], list[PlaceGrowth]] | None = None
 
     def slack(self, unit: str) -> float:
         """How much one figure in this unit may be off by rounding."""

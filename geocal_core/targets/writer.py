@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.places.states import state_of_fips
 from geocal_core.targets.constraints import Constraint, brackets, place_constraints
-from geocal_core.targets.figures import NATION, Domain, Family, Figure, Scope, parent_of
+from geocal_core.targets.figures import NATION, Domain, Family, Figure, PlaceGrowth, Scope, parent_of
 from geocal_core.targets.schema import (
     Alternative,
     Base,
@@ -45,18 +45,6 @@ class Provenance:
     digest: str
     vintage: int
     retrieved: str | None = None
-
-
-@dataclass(frozen=True)
-class PlaceGrowth:
-    """A row of the table ``place_uprating``: growth of a series in one place between two years."""
-
-    series: str
-    place: int
-    from_period: int
-    to_period: int
-    factor: float
-    source: str
 
 
 def write_database(
