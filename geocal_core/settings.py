@@ -92,12 +92,16 @@ class TargetSettings:
     known_totals : bool
         Whether the files are the agencies' own, so that they must give the totals in ``data/known_totals.csv``; made-up files
         do not.
+    selection : str
+        Which targets are active (``geocal_core.targets.selection``): ``default``, ``full``, ``holdout`` or a YAML file. The
+        places of households are drawn by the active AGI targets.
     """
 
     year: int = 2024
     states: tuple[str, ...] = ALL_STATES
     without: tuple[str, ...] = ()
     known_totals: bool = False
+    selection: str = "full"
 
 
 @dataclass(frozen=True)
@@ -130,15 +134,30 @@ class GeographySettings:
 
 @dataclass(frozen=True)
 class PackageSettings:
-    """The calibration package: year of the simulation and seed of the take-up draws."""
+    """The calibration package.
+
+    Attributes
+    ----------
+    year : int
+        Year of the simulation.
+    seed : int
+        Seed of the take-up draws.
+    targets : str
+        Which targets get a row and which of them are held out: ``default``, ``full``, ``holdout`` or a YAML file.
+    """
 
     year: int = 2024
     seed: int = 0
+    targets: str = "default"
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Hyper-parameters of the L0 fit; None takes the value of the preset (``geocal_core.fit.presets``)."""
+    """Hyper-parameters of the L0 fit; None takes the value of the preset (``geocal_core.fit.presets``).
+
+    ``targets`` narrows the package's targets once more and holds more of them out: ``default``, ``full``, ``holdout`` or a
+    YAML file; the empty text takes them as the package has them.
+    """
 
     preset: str = "local"
     epochs: int = 1000
@@ -149,6 +168,7 @@ class FitSettings:
     beta: float | None = None
     learning_rate: float | None = None
     refit_epochs: int = 300
+    targets: str = ""
 
 
 @dataclass(frozen=True)
@@ -225,6 +245,8 @@ def _wanted(hint: Any, value: Any) -> str:
         return "" if fits else "a list of texts"
     if hint is str:
         return "" if isinstance(value, str) else "a text"
+    if hint is bool:
+        return "" if isinstance(value, bool) else "true or false"
     if isinstance(value, bool):
         return "a number"
     if hint is int:

@@ -24,6 +24,7 @@ from geocal_core.store import Manifest, Store, atomic, digest_bytes, digest_path
 
 _PACKAGE = Path(__file__).parent
 _FLOOR_0 = ("population", "places", "seeds.py", "errors.py", "store.py")
+_SELECTION = "geocal_core.targets.selection:outside_digest"
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,9 @@ def _fit(name: str, output: str, description: str) -> Stage:
         group="calibration",
         description=description,
         kinds=("torch", "numpy"),
-        modules=("fit", "matrix/package.py"),
+        modules=("fit", "matrix/package.py", "targets/selection.py", "targets/configs"),
         checks=("weights_valid", "fit_improved"),
+        outside=_SELECTION,
     )
 
 
@@ -222,6 +224,7 @@ _STAGES = (
         inputs=("raw_census_acs", "raw_usda_snap", "raw_irs_soi"),
         settings=s.TargetSettings,
         run="geocal_core.targets.build:build",
+        outside=_SELECTION,
         group="targets",
         description="Published totals with their strata and constraints.",
         kinds=("sqlite",),
@@ -254,6 +257,7 @@ _STAGES = (
         inputs=("stratified_cps", "target_db", "geography"),
         settings=s.PackageSettings,
         run="geocal_core.matrix.builder:build",
+        outside=_SELECTION,
         group="calibration",
         description="The calibration matrix, its targets and starting weights, memory-mapped.",
         kinds=("numpy", "policyengine"),

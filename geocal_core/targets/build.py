@@ -19,6 +19,7 @@ from geocal_core.targets.figures import NATION, Figure, Scope, Table
 from geocal_core.targets.files import RawFiles
 from geocal_core.targets.registry import published_files, tables
 from geocal_core.targets.select import load_targets
+from geocal_core.targets.selection import deactivate, read_selection
 from geocal_core.targets.vocabulary import sources
 from geocal_core.targets.writer import Provenance, write_database
 
@@ -79,6 +80,7 @@ def _build(raw: RawFiles, output: Path, settings: TargetSettings, reporter: Repo
         raise
     every = [figure for of_table in figures.values() for figure in of_table]
     write_database(output, every, scope, list(dict.fromkeys(provenance)))
+    deactivate(output, read_selection(settings.selection), reporter.progress)
     targets, _ = load_targets(output, settings.year)
     facts: dict[str, Value] = {"targets": len(targets), **counts_by_level(every), **_totals(every)}
     reporter.check("targets_complete", True, facts)
