@@ -35,7 +35,7 @@ class Variable:
     unit : str
         ``count``, ``dollar``, ``number``, ``truth``, ``text`` or ``code``.
     series : str
-        Series by which its totals are uprated; empty if none is named.
+        Series by which its totals are uprated (unless their domain has one of its own); empty if none is named.
     """
 
     name: str
@@ -72,7 +72,7 @@ def data_rows(name: str) -> list[dict[str, str]]:
 @cache
 def variables() -> Mapping[str, Variable]:
     """All variables, by name: those of the engine, and the counts of its six entities."""
-    series = {row["variable"]: row["series"] for row in data_rows("series.csv")}
+    series = {row["variable"]: row["series"] for row in data_rows("series.csv") if not row["domain"]}
     found = {
         row["variable"]: Variable(row["variable"], row["entity"], row["unit"], series.get(row["variable"], ""))
         for row in data_rows("engine_variables.csv")

@@ -32,7 +32,7 @@ def _districts(place: int) -> list[int]:
 
 def _value(targets: pd.DataFrame, place: int, name: str) -> float:
     where = "national" if place == 0 else f"state_{place}" if place < 100 else f"cd_{place}"
-    found = targets.loc[targets["name"] == f"{where}/{name}", "value"]
+    found = targets.loc[targets["name"] == f"{where}/{name}", "original_value"]
     assert len(found) == 1, f"{where}/{name}"
     return float(found.iloc[0])
 
