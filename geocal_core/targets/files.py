@@ -76,6 +76,29 @@ class RawFiles:
             "get it from its publisher, or leave its table out (setting without)",
         )
 
+    def latest(self, pattern: str, year: int, table: str) -> tuple[Path, int]:
+        """The file of the latest year not after the year wanted, noted as used, and that year.
+
+        Parameters
+        ----------
+        pattern : str
+            Regular expression of the whole name; its one group is the year, in four digits.
+        year : int
+            The year wanted.
+        table : str
+            The table that needs it, for the message.
+        """
+        found = self.matching(pattern)
+        by_year = {int(match[1]): found[match[0]] for name in found if (match := re.fullmatch(pattern, name))}
+        usable = [of for of in by_year if of <= year]
+        if usable:
+            return self.use(by_year[max(usable)]), max(usable)
+        wanted = re.sub(r"\\(?=\.)", "", pattern).replace(r"(\d{4})", "{year}")
+        raise InputError(
+            f"a file {wanted} of {year} or before is wanted below {self.place}, and there is {', '.join(found) or 'none'}",
+            f"get it from its publisher, or leave the table {table} out (setting without)",
+        )
+
 
 @dataclass(frozen=True)
 class Row:
