@@ -19,7 +19,7 @@ from geocal_core.targets.build import build_database
 from geocal_core.targets.constraints import Constraint
 from geocal_core.targets.select import load_targets
 from geocal_core.targets.uprating import factor, series
-from geocal_core.targets.vocabulary import data_rows, target_variable, variables
+from geocal_core.targets.vocabulary import target_variable
 from tests.targets.conftest import SETTINGS
 
 COLUMNS = (
