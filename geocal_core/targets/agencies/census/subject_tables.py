@@ -17,7 +17,7 @@ from geocal_core.targets.figures import NATION, TERRITORIES, Figure, Scope, Tabl
 from geocal_core.targets.files import RawFiles, Row, read_api_table
 
 # S0101_C01_002E to _019E: eighteen bins of five years, the last open at the top (its bound is far above any age).
-_AGES: tuple[tuple[int, int], ...] = (*((low, low + 4) for low in range(0, 85, 5)), (85, 999))
+AGES: tuple[tuple[int, int], ...] = (*((low, low + 4) for low in range(0, 85, 5)), (85, 999))
 _TOTAL = "S0101_C01_001"
 _SNAP = "S2201_C03_001"
 _NO_DISTRICT = "ZZ"
@@ -41,10 +41,10 @@ def _read_age_level(raw: RawFiles, scope: Scope, level: str) -> list[Figure]:
     for place, row in _places(raw, scope, "S0101", level).items():
         total = row.whole(f"{_TOTAL}E")
         of_place = []
-        for index, (low, high) in enumerate(_AGES, start=2):
+        for index, (low, high) in enumerate(AGES, start=2):
             column = f"S0101_C01_{index:03d}"
             of_place.append(_figure(row, column, "person_count", place, scope, age_constraints(low, high), "Census ACS S0101"))
-        if sum(row.whole(f"S0101_C01_{index:03d}E") for index in range(2, len(_AGES) + 2)) != total:
+        if sum(row.whole(f"S0101_C01_{index:03d}E") for index in range(2, len(AGES) + 2)) != total:
             raise InputError(
                 f"{row.where}: the 18 age bins do not add up to the total in column {_TOTAL}E", "get the file again"
             )
