@@ -63,17 +63,8 @@ def build_database(raw: Path, output: Path, settings: TargetSettings, reporter: 
 def _build(raw: RawFiles, output: Path, settings: TargetSettings, reporter: Reporter) -> dict[str, Value]:
     scope = Scope.of(settings.year, settings.states)
     wanted = _tables(settings.without)
-    figures: dict[Table, list[Figure]] = {}
-    provenance: list[Provenance] = []
     try:
-        for table in wanted:
-            if table.whole_nation and not scope.whole:
-                reporter.progress(f"{table.name}: left out, its figures are of the whole nation")
-                continue
-            figures[table] = table.read(raw, scope)
-            check_complete(table, figures[table], scope)
-            provenance += _provenance(figures[table], raw)
-            reporter.progress(f"{table.name}: {len(figures[table]):,} figures")
+        figures, provenance = _read(raw, scope, wanted, reporter)
         check_sums(figures)
     except InputError as error:
         reporter.check("targets_complete", False, {"error": str(error)})
@@ -85,6 +76,44 @@ def _build(raw: RawFiles, output: Path, settings: TargetSettings, reporter: Repo
     facts: dict[str, Value] = {"targets": len(targets), **counts_by_level(every), **_totals(every)}
     reporter.check("targets_complete", True, facts)
     return facts
+
+
+def _read(
+    raw: RawFiles, scope: Scope, wanted: list[Table], reporter: Reporter
+) -> tuple[dict[Table, list[Figure]], list[Provenance]]:
+    """Figures of every table, and the files they were read from; what is wrong with any table is told at once for all."""
+    figures: dict[Table, list[Figure]] = {}
+    provenance: list[Provenance] = []
+    amiss: dict[str, InputError] = {}
+    for table in wanted:
+        if table.whole_nation and not scope.whole:
+            reporter.progress(f"{table.name}: left out, its figures are of the whole nation")
+            continue
+        try:
+            found = table.read(raw, scope)
+            check_complete(table, found, scope)
+        except InputError as error:
+            amiss[table.name] = error
+            raw.take_used()
+            reporter.progress(f"{table.name}: {error}")
+            continue
+        figures[table] = found
+        provenance += _provenance(found, raw)
+        reporter.progress(f"{table.name}: {len(found):,} figures")
+    if amiss:
+        raise _amiss(amiss)
+    return figures, provenance
+
+
+def _amiss(errors: dict[str, InputError]) -> InputError:
+    """One error for all tables that cannot be built."""
+    (name, first), *others = errors.items()
+    if not others:
+        return InputError(f"{name} cannot be built: {first}", f"to build without it: --without {name}")
+    return InputError(
+        f"{len(errors)} tables cannot be built: {', '.join(errors)}; the first because {first.what}",
+        f"get their files, or build without them: --without {' '.join(errors)}",
+    )
 
 
 def _tables(without: tuple[str, ...]) -> list[Table]:

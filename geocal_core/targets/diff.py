@@ -2,7 +2,8 @@
 
 Targets are matched by their names, which say place, variable, reform and constraints. The effect of a change is its size as a
 share of the largest figure that either database has for the same variable (as a rule the nation's): half of a district's SNAP
-weighs what the district weighs in the nation. It has no unit, so dollars and persons stand in one list.
+weighs what the district weighs in the nation. It has no unit, so dollars and persons stand in one list. A figure that changed
+may move others through reconciliation; a change says whether it comes from a figure of its own.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def compare(old: Path, new: Path, year: int) -> pd.DataFrame:
         A row per change, the greatest effect first, then by name. Columns: name, change (``added``, ``removed``, ``changed``),
         old and new (values of ``year``; NaN where there is none), relative (new / old - 1; NaN unless both are there and old
         is not 0), effect (absolute change as a share of the variable's largest figure; 0 where only the source changed),
-        old_source, new_source ("" where there is none).
+        old_source, new_source ("" where there is none), own (whether its own figure changed, and not only what reconciliation
+        makes of it).
 
     Raises
     ------
@@ -67,7 +69,7 @@ def compare(old: Path, new: Path, year: int) -> pd.DataFrame:
     ConfigError
         If a database has no active target, or a series does not reach a year.
     """
-    columns = ["name", "variable", "reform_id", "value", "source"]
+    columns = ["name", "variable", "reform_id", "value", "source", "hierarchy_factor"]
     before, after = (load_targets(db, year)[0][columns] for db in (old, new))
     both = before.merge(after, how="outer", on=columns[:3], suffixes=("_old", "_new"))
     was, now = both["value_old"], both["value_new"]
@@ -75,6 +77,8 @@ def compare(old: Path, new: Path, year: int) -> pd.DataFrame:
     difference = (now.fillna(0.0) - was.fillna(0.0)).abs()
     largest = size.groupby([both["variable"], both["reform_id"]]).transform("max")
     moved = difference > _SAME * size
+    figures = [both[f"value{side}"] / both[f"hierarchy_factor{side}"] for side in ("_old", "_new")]
+    same_figure = (figures[0] - figures[1]).abs() <= _SAME * figures[0].abs()
     table = pd.DataFrame(
         {
             "name": both["name"],
@@ -87,6 +91,7 @@ def compare(old: Path, new: Path, year: int) -> pd.DataFrame:
             "new_source": both["source_new"].fillna(""),
         }
     )
+    table["own"] = ~same_figure | (table["old_source"] != table["new_source"])
     differs = moved | was.isna() | now.isna() | (table["old_source"] != table["new_source"])
     return table[differs].sort_values(["effect", "name"], ascending=[False, True]).reset_index(drop=True)
 
@@ -110,6 +115,13 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
     return {change: int((table["change"] == change).sum()) for change in CHANGES}
 
 
+def headline(table: pd.DataFrame) -> str:
+    """A comparison in one line: how many changes of each kind, and how many only follow others."""
+    led = int((~table["own"]).sum())
+    following = f", {led:,} of them only by reconciliation with others" if led else ""
+    return ", ".join(f"{count:,} {change}" for change, count in counts(table).items()) + following
+
+
 def markdown(old: Path, new: Path, year: int, top: int = 10) -> str:
     """The differences of two databases as short Markdown: counts, files, and the changes of the greatest effect.
 
@@ -124,7 +136,7 @@ def markdown(old: Path, new: Path, year: int, top: int = 10) -> str:
     files = compare_files(old, new)
     if table.empty and not files:
         return f"No target of {year} changed."
-    lines = [", ".join(f"{count:,} {change}" for change, count in counts(table).items()) + f" (targets of {year})"]
+    lines = [f"{headline(table)} (targets of {year})"]
     lines += ["", *(f"- {one.change}: {one.file} ({one.source})" for one in files)] if files else []
     if len(table):
         lines += ["", "| target | change | old | new | by | effect |", "|---|---|--:|--:|--:|--:|"]

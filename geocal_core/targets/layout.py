@@ -1,0 +1,135 @@
+"""Rows laid out for whoever reads them: a table for a terminal, Markdown, csv or JSON.
+
+Tables and Markdown show some columns in short; csv and JSON give every entry of the rows as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+FORMATS = ("table", "csv", "json", "md")
+WIDTH = 100
+LIMIT = 50
+_LEAST = 12
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes
+    ----------
+    key : str
+        Entry of the rows that it shows.
+    title : str
+    shown : callable
+        From the entry to its text.
+    right : bool
+        Whether it is aligned to the right.
+    shrinks : bool
+        Whether its texts are cut where the table would be wider than ``WIDTH``.
+    """
+
+    key: str
+    title: str
+    shown: Callable[[Any], str] = str
+    right: bool = False
+    shrinks: bool = False
+
+
+def figure(value: Any) -> str:
+    """A number with thousands separators, whole from 100 up; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.4g}"
+
+
+def short(value: Any) -> str:
+    """A number in five digits with its thousands as a letter, ``14.676T``; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "-"
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3f}{letter}"
+    return f"{value:.4g}"
+
+
+def share(value: Any) -> str:
+    """A ratio less one in percent, with its sign; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{value:+.2%}"
+
+
+def laid_out(rows: Sequence[Row], columns: Sequence[Column], form: str, limit: int | None = None) -> str:
+    """Rows as text.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Plain values; None or NaN where there is none.
+    columns : sequence of Column
+        What a table or Markdown shows.
+    form : str
+        One of ``FORMATS``.
+    limit : int or None
+        Rows to show at most; where None, ``LIMIT`` in tables and Markdown, all in csv and JSON. 0 is all.
+    """
+    most = (LIMIT if form in ("table", "md") else 0) if limit is None else limit
+    shown = rows[:most] if most else rows
+    if form == "json":
+        return json.dumps([{key: _plain(value) for key, value in row.items()} for row in shown], indent=1, ensure_ascii=False)
+    if form == "csv":
+        return _csv(shown)
+    lines = _markdown(shown, columns) if form == "md" else _table(shown, columns)
+    more = [f"… and {len(rows) - len(shown):,} more"] if len(rows) > len(shown) else []
+    return "\n".join(lines + more)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: no NaN, no numpy."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    stream = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: "" if (plain := _plain(value)) is None else plain for key, value in row.items()} for row in rows)
+    return stream.getvalue().rstrip("\n")
+
+
+def _table(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    cells = [[column.title for column in columns], *([column.shown(row[column.key]) for column in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+    spare = WIDTH - sum(widths) - 2 * (len(columns) - 1)
+    for index, column in enumerate(columns):
+        if column.shrinks and spare < 0:
+            cut = min(-spare, max(widths[index] - _LEAST, 0))
+            widths[index] -= cut
+            spare += cut
+    return [
+        "  ".join(_cell(text, width, column.right) for text, width, column in zip(line, widths, columns, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def _cell(text: str, width: int, right: bool) -> str:
+    if len(text) > width:
+        text = text[: width - 1] + "…"
+    return text.rjust(width) if right else text.ljust(width)
+
+
+def _markdown(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    head = f"| {' | '.join(column.title for column in columns)} |"
+    rule = f"|{'|'.join('--:' if column.right else '---' for column in columns)}|"
+    body = [f"| {' | '.join(column.shown(row[column.key]).replace('|', '∣') for column in columns)} |" for row in rows]
+    return [head, rule, *body]
