@@ -74,8 +74,11 @@ def validate_areas(store: Store, keys: tuple[str, ...], reporter: Reporter) -> V
     for key in keys:
         one = area(key)
         population = read_h5(store.verified(one.artifact)[0])
-        targets, constraints = load_targets(store.verified(STAGES["target_db"].output)[0], population.period)
-        if targets["name"].tolist() != package.targets["name"].tolist():
+        known, constraints = load_targets(store.verified(STAGES["target_db"].output)[0], population.period)
+        targets = package.targets
+        if not set(zip(targets["name"], targets["stratum_id"], strict=True)) <= set(
+            zip(known["name"], known["stratum_id"], strict=True)
+        ):
             raise ArtifactError("the calibration package is not of this target database", "materialise it again")
         quantities, row_quantity = quantities_of(targets, constraints)
         rows = _rows(one, targets)

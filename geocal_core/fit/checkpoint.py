@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geocal_core.errors import ArtifactError
 from geocal_core.store import atomic, canonical_json
 
-_FORMAT = 1
+_FORMAT = 2  # 1 kept the estimates of the fitted targets alone
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -1,6 +1,7 @@
 """How good a set of weights is: errors by target, level and family, quality of the weights, and whether levels add up.
 
-All sums are in float64. Targets of 0 have no relative error and are counted apart, and so are targets without support.
+All sums are in float64. Targets of 0 have no relative error and are counted apart, and so are targets without support. Targets
+that were held out are marked, so that whoever sums up can keep them apart from those that were fitted.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def relative_errors(target: Floats, estimate: Floats) -> Floats:
     return result
 
 
-def target_table(names: Sequence[str], target: Floats, estimate: Floats, achievable: Bools) -> pd.DataFrame:
-    """One row for each target: target, true_value, estimate, rel_error, abs_rel_error, achievable."""
+def target_table(names: Sequence[str], target: Floats, estimate: Floats, achievable: Bools, held_out: Bools) -> pd.DataFrame:
+    """One row for each target: target, true_value, estimate, rel_error, abs_rel_error, achievable, held_out."""
     error = relative_errors(target, estimate)
     return pd.DataFrame(
         {
@@ -36,6 +37,7 @@ def target_table(names: Sequence[str], target: Floats, estimate: Floats, achieva
             "rel_error": error,
             "abs_rel_error": np.abs(error),
             "achievable": achievable,
+            "held_out": held_out,
         }
     )
 
@@ -46,7 +48,7 @@ def error_table(targets: pd.DataFrame, estimate: Floats, achievable: Bools) -> p
     Parameters
     ----------
     targets : DataFrame
-        Columns ``name``, ``variable``, ``domain_variable``, ``geo_level``, ``geographic_id`` and ``value``.
+        Columns ``name``, ``variable``, ``domain_variable``, ``geo_level``, ``geographic_id``, ``value`` and ``held_out``.
     estimate : ndarray, shape (n_targets,)
     achievable : ndarray of bool, shape (n_targets,)
         Whether a record has a non-zero value for the target.
@@ -54,7 +56,7 @@ def error_table(targets: pd.DataFrame, estimate: Floats, achievable: Bools) -> p
     Returns
     -------
     DataFrame
-        Columns name, level, geographic_id, family, target, estimate, error, rel_error, abs_rel_error, achievable.
+        Columns name, level, geographic_id, family, target, estimate, error, rel_error, abs_rel_error, achievable, held_out.
     """
     value = targets["value"].to_numpy(dtype=np.float64)
     domain = targets["domain_variable"].fillna("").astype(str)
@@ -72,6 +74,7 @@ def error_table(targets: pd.DataFrame, estimate: Floats, achievable: Bools) -> p
             "rel_error": relative,
             "abs_rel_error": np.abs(relative),
             "achievable": achievable,
+            "held_out": targets["held_out"].to_numpy(dtype=np.bool_),
         }
     )
 
@@ -82,16 +85,18 @@ def error_summary(errors: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns of ``by``, then targets (all), unsupported, zero (supported targets of 0), fitted (the rest), and of the
-        fitted: within_1, within_5, within_10 (shares in [0, 1]), median, p90 and max of the absolute relative error. NaN
-        where nothing was fitted.
+        The columns of ``by``, then targets (all), unsupported, zero (supported targets of 0), scored (the rest), and of the
+        scored: within_1, within_5, within_10 (shares in [0, 1]), median, p90 and max of the absolute relative error. NaN
+        where nothing is scored.
     """
     rows = []
     for key, group in errors.groupby(list(by), sort=True):
         supported = group[group["achievable"]]
         error = supported["abs_rel_error"].dropna().to_numpy()
         counts = {"targets": len(group), "unsupported": len(group) - len(supported), "zero": len(supported) - len(error)}
-        rows.append(dict(zip(by, key, strict=True)) | counts | {"fitted": len(error)} | error_shares(error))
+        rows.append(dict(zip(by, key, strict=True)) | counts | {"scored": len(error)} | error_shares(error))
+    if not rows:
+        return pd.DataFrame(columns=[*by, "targets", "unsupported", "zero", "scored", *error_shares(np.zeros(0))])
     table = pd.DataFrame(rows)
     if "level" in table:
         rank = {level: place for place, level in enumerate(_LEVEL_ORDER)}

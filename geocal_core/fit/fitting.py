@@ -37,8 +37,8 @@ class FitResult:
         Not negative; exactly 0 for the columns that were dropped.
     kept : ndarray of bool, shape (n_columns,)
     loss, gated_loss, initial_loss : float
-        Sum of squared relative errors over the targets with support: of the weights, of the gated fit before the refit, and
-        of the starting weights.
+        Sum of squared relative errors over the targets that are fitted (with support, not held out): of the weights, of the
+        gated fit before the refit, and of the starting weights.
     epochs, refit_epochs : int
         Epochs done with gates, and iterations of the refit.
     diagnostics : DataFrame
@@ -46,7 +46,8 @@ class FitResult:
     log : DataFrame
         A row for each target and logged epoch.
     zero_targets, lost_targets : tuple of str
-        Targets of 0, which are measured against their starting estimate; targets whose every record was dropped.
+        Of the fitted: targets of 0, which are measured against their starting estimate; targets whose every record was
+        dropped.
     hyperparameters : Hyperparameters
     """
 
@@ -76,6 +77,7 @@ def fit(
     preset: str = "local",
     initial_weights: ArrayLike | None = None,
     names: Sequence[str] | None = None,
+    held_out: ArrayLike | None = None,
     epochs: int = 1000,
     refit_epochs: int = 300,
     seed: int = 0,
@@ -94,13 +96,16 @@ def fit(
     matrix : scipy sparse matrix or 2-d array, shape (n_targets, n_columns)
         What one unit of weight on a column adds to each target.
     targets : array_like or DataFrame, shape (n_targets,)
-        Wanted totals; of a table, the columns ``value`` and ``name``.
+        Wanted totals; of a table, the columns ``value``, ``name`` and ``held_out``.
     preset : str
         ``local`` or ``national``.
     initial_weights : array_like, shape (n_columns,), optional
         Starting weights; 1 where nothing is given.
     names : sequence of str, optional
         Names of the targets.
+    held_out : array_like of bool, shape (n_targets,), optional
+        Targets that are scored in diagnostics and log, and that nothing else depends on: the weights are the same bytes
+        whatever their rows and values are.
     epochs : int
         Epochs with gates, at least 1.
     refit_epochs : int
@@ -132,7 +137,7 @@ def fit(
         if count < least:
             raise ConfigError(f"{name} is {count}", f"it must be at least {least}")
     run = _Run(
-        problem=problem(matrix, targets, initial_weights, names),
+        problem=problem(matrix, targets, initial_weights, names, held_out),
         settings=presets.preset(preset, **hyperparameters),
         seed=seed,
         device=open_device(device, threads),
@@ -239,7 +244,7 @@ class _Run:
         return refit.epoch, refit.weights()
 
     def _log_estimates(self, epoch: int, weights: Floats) -> None:
-        self._log.append((epoch, estimates(self.problem.matrix, weights)))
+        self._log.append((epoch, self.problem.all_estimates(weights)))
 
     def _due(self) -> bool:
         return self.path is not None and time.monotonic() - self._saved >= self.checkpoint_seconds
@@ -281,18 +286,18 @@ class _Run:
     def _report(self, gated_weights: Floats, weights: Floats, refit_epochs: int) -> FitResult:
         problem = self.problem
         final = self._log[-1][1]
-        supported = np.flatnonzero(problem.supported)
-        lost = supported[estimates(abs(problem.matrix), (weights > 0).astype(np.float64)) == 0]
-        zero = supported[problem.target == 0]
+        fitted = np.flatnonzero(problem.fitted)
+        lost = fitted[estimates(abs(problem.matrix), (weights > 0).astype(np.float64)) == 0]
+        zero = fitted[problem.target == 0]
         return FitResult(
             weights=weights,
             kept=weights > 0,
-            loss=problem.loss(final),
+            loss=problem.loss(final[problem.fitted]),
             gated_loss=problem.loss(estimates(problem.matrix, gated_weights)),
             initial_loss=problem.loss(estimates(problem.matrix, problem.initial_weights)),
             epochs=self.epochs,
             refit_epochs=refit_epochs,
-            diagnostics=target_table(problem.names, problem.all_targets, problem.all_estimates(final), problem.supported),
+            diagnostics=target_table(problem.names, problem.all_targets, final, problem.supported, problem.held_out),
             log=self._log_table(),
             zero_targets=tuple(problem.names[row] for row in zero),
             lost_targets=tuple(problem.names[row] for row in lost),
@@ -300,14 +305,17 @@ class _Run:
         )
 
     def _log_table(self) -> pd.DataFrame:
-        """target_name, estimate, target, epoch, error, rel_error, abs_error, rel_abs_error, loss, achievable."""
+        """target_name, estimate, target, epoch, error, rel_error, abs_error, rel_abs_error, loss, achievable, held_out.
+
+        A target that is not fitted has no part in the loss: NaN.
+        """
         problem = self.problem
         n = len(problem.names)
-        estimate = np.concatenate([problem.all_estimates(row) for _, row in self._log])
+        estimate = np.concatenate([row for _, row in self._log])
         target = np.tile(problem.all_targets, len(self._log))
         relative = relative_errors(target, estimate)
         scale = np.full(n, math.nan)
-        scale[problem.supported] = problem.scale
+        scale[problem.fitted] = problem.scale
         return pd.DataFrame(
             {
                 "target_name": np.tile(np.array(problem.names, dtype=object), len(self._log)),
@@ -320,5 +328,6 @@ class _Run:
                 "rel_abs_error": np.abs(relative),
                 "loss": ((estimate - target) / np.tile(scale, len(self._log))) ** 2,
                 "achievable": np.tile(problem.supported, len(self._log)),
+                "held_out": np.tile(problem.held_out, len(self._log)),
             }
         )

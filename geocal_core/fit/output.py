@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from geocal_core.fit.fitting import FitResult
 from geocal_core.store import digest_path
@@ -39,15 +40,17 @@ def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -
     result.diagnostics.to_csv(folder / DIAGNOSTICS, index=False, lineterminator="\n")
     result.log.to_csv(folder / LOG, index=False, lineterminator="\n")
     names = (WEIGHTS, DIAGNOSTICS, LOG, CHECKPOINT)
-    errors = result.diagnostics.loc[result.diagnostics["achievable"], "abs_rel_error"].dropna()
+    table = result.diagnostics
     config = {
         **settings,
-        "n_targets": len(result.diagnostics),
+        "n_targets": len(table),
+        "n_held_out": int(table["held_out"].sum()),
         "n_columns": len(result.weights),
         "weight_format": "clone_level",
         "weight_sum": float(result.weights.sum()),
         "weight_nonzero": int(np.count_nonzero(result.weights)),
-        "mean_error_pct": 100.0 * float(errors.mean()) if len(errors) else None,
+        "mean_error_pct": _mean_percent(table[~table["held_out"]]),
+        "held_out_mean_error_pct": _mean_percent(table[table["held_out"]]),
         "loss": result.loss,
         "gated_loss": result.gated_loss,
         "initial_loss": result.initial_loss,
@@ -58,3 +61,9 @@ def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -
         "artifacts": {name: f"sha256:{digest_path(folder / name)}" for name in names if (folder / name).exists()},
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _mean_percent(table: pd.DataFrame) -> float | None:
+    """Mean absolute relative error, in per cent, of the targets with support; None where there are none."""
+    errors = table.loc[table["achievable"], "abs_rel_error"].dropna()
+    return 100.0 * float(errors.mean()) if len(errors) else None

@@ -1,6 +1,7 @@
 """The calibration problem: a sparse matrix, its targets, their scales and the starting weights, checked before any epoch.
 
 Rows without a non-zero cannot be reached by any weights: they are left out of the loss here and listed by whoever reports.
+Rows that are held out lie in a matrix of their own, which nothing that moves weights ever sees.
 """
 
 from __future__ import annotations
@@ -57,14 +58,16 @@ class Problem:
 
     Attributes
     ----------
-    matrix : scipy CSR, float32, shape (n_supported, n_columns)
-        The rows with support; int32 column indices.
-    target : ndarray of float64, shape (n_supported,)
-    scale : ndarray of float64, shape (n_supported,)
+    matrix : scipy CSR, float32, shape (n_fitted, n_columns)
+        The rows to fit: those with support that are not held out; int32 column indices.
+    target : ndarray of float64, shape (n_fitted,)
+    scale : ndarray of float64, shape (n_fitted,)
         |y| + 1, and for y = 0 what the starting weights give the row, plus 1.
     initial_weights : ndarray of float64, shape (n_columns,)
-    supported : ndarray of bool, shape (n_targets,)
-        Which of the rows given have a non-zero.
+    held_matrix : scipy CSR, float32, shape (n_held, n_columns)
+        The rows with support that are held out.
+    supported, held_out : ndarray of bool, shape (n_targets,)
+        Which of the rows given have a non-zero, and which are scored and never fitted.
     names : tuple of str
         Names of all rows given.
     all_targets : ndarray of float64, shape (n_targets,)
@@ -74,7 +77,9 @@ class Problem:
     target: Floats
     scale: Floats
     initial_weights: Floats
+    held_matrix: Any
     supported: NDArray[np.bool_]
+    held_out: NDArray[np.bool_]
     names: tuple[str, ...]
     all_targets: Floats
 
@@ -82,29 +87,40 @@ class Problem:
     def n_columns(self) -> int:
         return int(self.matrix.shape[1])
 
+    @property
+    def fitted(self) -> NDArray[np.bool_]:
+        """Which of the rows given are fitted, shape (n_targets,)."""
+        return self.supported & ~self.held_out
+
     def loss(self, estimate: Floats) -> float:
-        """Sum of squared relative errors of estimates of the supported rows."""
+        """Sum of squared relative errors of estimates of the fitted rows."""
         return float(np.sum(((estimate - self.target) / self.scale) ** 2))
 
-    def all_estimates(self, estimate: Floats) -> Floats:
-        """Estimates of all rows given: 0 where there is no support."""
+    def all_estimates(self, weights: Floats) -> Floats:
+        """Estimates of all rows given, held out or not: 0 where there is no support."""
         full = np.zeros(len(self.supported))
-        full[self.supported] = estimate
+        full[self.fitted] = estimates(self.matrix, weights)
+        full[self.supported & self.held_out] = estimates(self.held_matrix, weights)
         return full
 
     def digest(self) -> str:
-        """sha256 of matrix, targets, names and starting weights."""
+        """sha256 of both matrices, targets, names and starting weights."""
         running = hashlib.sha256(f"{self.matrix.shape}".encode())
-        for part in (self.matrix.indptr.astype(np.int64), self.matrix.indices, self.matrix.data):
-            running.update(np.ascontiguousarray(part).data)
-        for part in (self.all_targets, self.supported, self.initial_weights):
+        for matrix in (self.matrix, self.held_matrix):
+            for part in (matrix.indptr.astype(np.int64), matrix.indices, matrix.data):
+                running.update(np.ascontiguousarray(part).data)
+        for part in (self.all_targets, self.supported, self.held_out, self.initial_weights):
             running.update(np.ascontiguousarray(part).data)
         running.update("\n".join(self.names).encode())
         return running.hexdigest()
 
 
 def problem(
-    matrix: Any, targets: ArrayLike | pd.DataFrame, initial_weights: ArrayLike | None = None, names: Sequence[str] | None = None
+    matrix: Any,
+    targets: ArrayLike | pd.DataFrame,
+    initial_weights: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    held_out: ArrayLike | None = None,
 ) -> Problem:
     """Check the inputs of a fit and set it up.
 
@@ -113,21 +129,25 @@ def problem(
     matrix : scipy sparse matrix or 2-d array, shape (n_targets, n_columns)
         What one unit of weight on a column adds to each target.
     targets : array_like or DataFrame, shape (n_targets,)
-        Wanted totals; of a table, the column ``value`` (and ``name`` for the names).
+        Wanted totals; of a table, the column ``value`` (and ``name`` for the names, ``held_out`` for what is held out).
     initial_weights : array_like, shape (n_columns,), optional
         Starting weights, not negative; 1 for every column where nothing is given.
     names : sequence of str, optional
         Names of the targets for messages and logs.
+    held_out : array_like of bool, shape (n_targets,), optional
+        Rows that are scored and never fitted; none where nothing is given.
 
     Raises
     ------
     ArtifactError
-        If lengths differ, a value is not a finite number, a starting weight is negative, or no row has support.
+        If lengths differ, a value is not a finite number, a starting weight is negative, or no row that is to be fitted has
+        support.
     """
     if isinstance(targets, pd.DataFrame):
         if "value" not in targets:
             raise ArtifactError("the table of targets has no column 'value'", f"its columns are {list(targets.columns)}")
         names = targets["name"].astype(str).tolist() if names is None and "name" in targets else names
+        held_out = targets["held_out"].to_numpy() if held_out is None and "held_out" in targets else held_out
         targets = targets["value"].to_numpy()
     y = np.array(targets, dtype=np.float64)
     csr = _csr(matrix)
@@ -142,17 +162,26 @@ def problem(
         raise ArtifactError(
             f"the matrix has {n_columns} columns and there are {start.size} starting weights", "give one weight for each column"
         )
+    held = np.zeros(n_targets, dtype=np.bool_) if held_out is None else np.array(held_out)
+    if held.shape != (n_targets,) or held.dtype != np.bool_:
+        raise ArtifactError(
+            f"held_out is {held.dtype} of shape {held.shape}", f"give a truth value for each of {n_targets} targets"
+        )
     _refuse_bad_numbers(csr, y, start, labels)
     supported = _supported_rows(csr)
-    if not supported.any():
-        raise ArtifactError("no target has a record with a non-zero value", "check that matrix and records belong together")
-    kept = csr if supported.all() else csr[supported]
-    scale = np.abs(y[supported]) + 1.0
-    zero = y[supported] == 0
+    fitted = supported & ~held
+    if not fitted.any():
+        which = "that is not held out " if held.any() else ""
+        raise ArtifactError(
+            f"no target {which}has a record with a non-zero value", "check that matrix and records belong together"
+        )
+    kept = csr if fitted.all() else csr[fitted]
+    scale = np.abs(y[fitted]) + 1.0
+    zero = y[fitted] == 0
     if zero.any():
         rows = kept[zero]
         scale[zero] = 1.0 + estimates(abs(rows), start)
-    return Problem(kept, y[supported], scale, start, supported, labels, y)
+    return Problem(kept, y[fitted], scale, start, csr[supported & held], supported, held, labels, y)
 
 
 def _csr(matrix: Any) -> Any:

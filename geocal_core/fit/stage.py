@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from geocal_core.errors import ArtifactError
 from geocal_core.fit.diagnostics import error_shares, weight_summary
@@ -16,6 +18,7 @@ from geocal_core.matrix.package import Package
 from geocal_core.progress import Reporter, Value
 from geocal_core.settings import FitSettings
 from geocal_core.stages import StageContext
+from geocal_core.targets.selection import read_selection, selected
 
 
 def build(context: StageContext) -> dict[str, Value]:
@@ -27,7 +30,7 @@ def build(context: StageContext) -> dict[str, Value]:
 def fit_package(
     package: Path, output: Path, scratch: Path, settings: FitSettings, reporter: Reporter, verify: bool = True
 ) -> dict[str, Value]:
-    """Fit the weights of a calibration package.
+    """Fit the weights of a calibration package; ``settings.targets`` may narrow its targets and hold out more of them.
 
     Parameters
     ----------
@@ -57,14 +60,15 @@ def fit_package(
         If a setting is out of its range.
     """
     opened = Package.open(package, verify=verify)
-    unsupported = int(np.count_nonzero(~opened.supported))
+    matrix, targets = _chosen(opened, settings.targets, reporter)
+    unsupported = int(np.count_nonzero(np.diff(matrix.indptr) == 0))
     reporter.progress(
-        f"fitting {opened.matrix.shape[0]:,} targets ({unsupported:,} without support) with {opened.matrix.shape[1]:,} columns "
-        f"and {opened.matrix.nnz:,} non-zeros, preset {settings.preset}, {settings.device}"
+        f"fitting {matrix.shape[0]:,} targets ({unsupported:,} without support, {int(targets['held_out'].sum()):,} held out) "
+        f"with {matrix.shape[1]:,} columns and {matrix.nnz:,} non-zeros, preset {settings.preset}, {settings.device}"
     )
     result = fit(
-        opened.matrix,
-        opened.targets,
+        matrix,
+        targets,
         preset=settings.preset,
         initial_weights=opened.initial_weights,
         epochs=settings.epochs,
@@ -86,6 +90,8 @@ def fit_package(
         # What the columns are copies of: whoever lays the weights on households must do so on these very ones.
         "package_inputs": dict(opened.manifest.get("inputs", {})),
         "package_seed": opened.seed,
+        "package_targets": opened.manifest.get("targets", ""),
+        "targets": settings.targets,
         "n_records": opened.n_records,
         "n_clones": opened.n_clones,
         "preset": settings.preset,
@@ -97,6 +103,15 @@ def fit_package(
     }
     write_result(output, result, facts)
     return _numbers(result, weight_summary(result.weights, opened.district))
+
+
+def _chosen(package: Package, name: str, reporter: Reporter) -> tuple[Any, pd.DataFrame]:
+    """Rows and targets of a package that a selection leaves; all of them where none is named."""
+    if not name:
+        return package.matrix, package.targets
+    targets = selected(read_selection(name), package.targets, reporter.progress)
+    whole = len(targets) == len(package.targets)
+    return package.matrix if whole else package.matrix[targets.index.to_numpy()], targets.reset_index(drop=True)
 
 
 def _check(result: FitResult, reporter: Reporter) -> None:
@@ -117,7 +132,7 @@ def _check(result: FitResult, reporter: Reporter) -> None:
 
 
 def _numbers(result: FitResult, quality: dict[str, float]) -> dict[str, Value]:
-    reached = result.diagnostics.loc[result.diagnostics["achievable"], "abs_rel_error"].dropna().to_numpy()
+    held = result.diagnostics["held_out"]
     return {
         "loss": result.loss,
         "gated_loss": result.gated_loss,
@@ -127,7 +142,9 @@ def _numbers(result: FitResult, quality: dict[str, float]) -> dict[str, Value]:
         "targets_unsupported": len(result.unsupported_targets),
         "targets_zero": len(result.zero_targets),
         "targets_lost": len(result.lost_targets),
-        **{name: share for name, share in error_shares(reached).items() if np.isfinite(share)},
+        "targets_held_out": int(held.sum()),
+        **_shares(result.diagnostics[~held]),
+        **{f"held_out_{name}": share for name, share in _shares(result.diagnostics[held]).items()},
         "columns": int(quality["columns"]),
         "kept": int(quality["kept"]),
         "weight_sum": quality["sum"],
@@ -137,3 +154,9 @@ def _numbers(result: FitResult, quality: dict[str, float]) -> dict[str, Value]:
         "districts_empty": int(quality["districts_empty"]),
         "kept_per_district_least": int(quality["kept_per_district_least"]),
     }
+
+
+def _shares(table: pd.DataFrame) -> dict[str, float]:
+    """Error shares and quantiles of the targets with support; empty where there are none."""
+    reached = table.loc[table["achievable"], "abs_rel_error"].dropna().to_numpy()
+    return error_shares(reached) if len(reached) else {}

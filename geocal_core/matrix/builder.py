@@ -22,6 +22,7 @@ from geocal_core.places.assignment import Geography, read_geography
 from geocal_core.population import Population, read_h5
 from geocal_core.stages import engine_version, stage_named
 from geocal_core.targets.select import load_targets
+from geocal_core.targets.selection import read_selection, selected
 from geocal_core.workers import worker_count
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ def build(context: StageContext) -> dict[str, Value]:
     base = read_h5(context.inputs["stratified_cps"])
     geography = read_geography(context.inputs["geography"])
     _check_same_file(base, geography, settings.year)
-    targets, constraints = load_targets(context.inputs["target_db"], settings.year)
+    every, constraints = load_targets(context.inputs["target_db"], settings.year)
+    selection = read_selection(settings.targets)
+    targets = selected(selection, every, context.reporter.progress).reset_index(drop=True)
     quantities, row_quantity = quantities_of(targets, constraints)
     chunks = plan(geography.state)
     context.scratch.mkdir(parents=True, exist_ok=True)
     context.reporter.progress(
-        f"{len(targets):,} targets of {len(quantities)} quantities, {len(geography.state):,} columns in {len(chunks)} chunks"
+        f"{len(targets):,} of {len(every):,} targets ({int(targets['held_out'].sum()):,} held out) by {selection.name}, of "
+        f"{len(quantities)} quantities, {len(geography.state):,} columns in {len(chunks)} chunks"
     )
     work = Work(base, geography, quantities, settings.seed, context.scratch)
     values = simulate_columns(work, chunks, worker_count(), context.reporter)
@@ -60,6 +64,7 @@ def build(context: StageContext) -> dict[str, Value]:
         facts={
             "year": settings.year,
             "seed": settings.seed,
+            "targets": settings.targets,
             "engine": engine_version(stage_named("calibration_package")),
             "inputs": dict(context.input_digests),
         },
@@ -155,6 +160,7 @@ def _checked(context: StageContext, n_quantities: int) -> dict[str, Value]:
     )
     facts: dict[str, Value] = {
         "rows": len(package.targets),
+        "rows_held_out": int(package.targets["held_out"].sum()),
         "columns": len(package.state),
         "nonzeros": int(package.matrix.nnz),
         "quantities": n_quantities,

@@ -20,7 +20,7 @@ from scipy import sparse
 from geocal_core.errors import ArtifactError
 from geocal_core.store import canonical_json, digest_bytes, digest_path
 
-FORMAT = 1
+FORMAT = 2  # 1 had no column held_out
 _REMEDY = "materialise calibration_package again"
 _TYPES: Mapping[str, Any] = {
     "indptr": np.int64,
@@ -54,7 +54,8 @@ def write_package(
     matrix : csr_matrix of float32, shape (targets, columns)
         Sorted columns in each row, no stored zeros.
     targets : DataFrame
-        A row per matrix row (the columns of ``targets.select.load_targets``).
+        A row per matrix row (the columns of ``targets.select.load_targets``, and ``held_out``: bool, whether a fit must not use
+        it).
     initial_weights : ndarray of float64, shape (columns,)
         Weights at which a fit starts.
     district, state : ndarray of int32, shape (columns,)
@@ -107,7 +108,7 @@ class Package:
     matrix : csr_matrix of float32, shape (n_targets, n_columns)
         Over memory-mapped arrays: units or dollars that a household in a place adds to a target.
     targets : DataFrame
-        A row per matrix row.
+        A row per matrix row; ``held_out`` marks those that no fit may use.
     initial_weights : ndarray of float64, shape (n_columns,)
     district, state : ndarray of int32, shape (n_columns,)
     household_id : ndarray of int64, shape (n_records,)
@@ -152,6 +153,8 @@ class Package:
             targets = pd.read_parquet(folder / "targets.parquet")
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{folder / 'targets.parquet'} cannot be read ({error})", _REMEDY) from error
+        if "held_out" not in targets or targets["held_out"].dtype != np.bool_:
+            raise ArtifactError(f"{folder / 'targets.parquet'} does not say which targets are held out", _REMEDY)
         n_targets, n_columns = int(manifest["n_targets"]), int(manifest["n_columns"])
         n_records, n_clones = int(manifest["n_records"]), int(manifest["n_clones"])
         indptr, indices, data = arrays["indptr"], arrays["indices"], arrays["data"]

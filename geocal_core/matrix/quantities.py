@@ -2,7 +2,8 @@
 
 A quantity knows no place: the same one is measured for the nation, a state and a district. It is valued at its own entity. A
 unit counts, or its amount does, when any one of its members satisfies all the constraints at once; every constraint is
-brought to persons first, whatever entity its variable belongs to. Changes under a reform (``reform_id`` above 0) are refused.
+brought to persons first, whatever entity its variable belongs to. Changes under a reform (``reform_id`` above 0) are refused,
+and so is whatever else the engine cannot value, before anything is simulated.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from geocal_core.engine.place import PLACE_INPUTS
+from geocal_core.engine.variables import nonlocal_variables
 from geocal_core.errors import ConfigError
 from geocal_core.population import ENTITIES, Population
 from geocal_core.targets.constraints import Constraint, brackets, satisfied
+from geocal_core.targets.selection import Rule
+from geocal_core.targets.vocabulary import variables
 
 _COUNTS = {f"{entity}_count": entity for entity in ENTITIES}
 
@@ -61,7 +65,7 @@ def quantities_of(
     Parameters
     ----------
     targets : DataFrame
-        With columns ``stratum_id``, ``variable``, ``reform_id`` and ``name``.
+        With columns ``stratum_id``, ``variable``, ``reform_id``, ``geo_level``, ``domain_variable`` and ``name``.
     constraints : mapping of int to constraints
         Of each stratum, without those that name a place.
 
@@ -74,27 +78,36 @@ def quantities_of(
     Raises
     ------
     ConfigError
-        If a target measures the change under a reform, or a constraint looks at a place below the state, of which the engine
-        is told nothing.
+        If the engine cannot value a target: the message names the target and a rule that excludes it.
     """
-    reforms = targets.loc[targets["reform_id"] != 0]
-    if len(reforms):
-        raise ConfigError(
-            f"{reforms['name'].iloc[0]} measures the change under a reform, which cannot be simulated yet",
-            "make them inactive in the database",
-        )
-    places = {c.variable for found in constraints.values() for c in found} & set(PLACE_INPUTS)
-    if places:
-        raise ConfigError(
-            f"a constraint looks at {sorted(places)[0]}, which the engine is not told", "make its targets inactive"
-        )
     measured = [
         Quantity(str(variable), tuple(sorted(constraints.get(int(stratum), ()))))
         for variable, stratum in zip(targets["variable"], targets["stratum_id"], strict=True)
     ]
+    for target, quantity in zip(targets.itertuples(), measured, strict=True):
+        reform = int(target.reform_id)
+        if reason := _obstacle(quantity, reform):
+            rule = Rule(quantity.variable, target.geo_level, target.domain_variable, reform_id=reform or None)
+            raise ConfigError(f"{target.name} cannot be valued: {reason}", f"exclude it by the rule {rule}")
     distinct = tuple(sorted(set(measured)))
     position = {quantity: i for i, quantity in enumerate(distinct)}
     return distinct, np.array([position[quantity] for quantity in measured], dtype=np.int64)
+
+
+def _obstacle(quantity: Quantity, reform_id: int) -> str:
+    """Why the engine cannot value a target; empty if it can."""
+    if reform_id:
+        return "it is the change under a reform, which is not simulated yet"
+    for variable in sorted(quantity.needs):
+        if variable in PLACE_INPUTS:
+            return f"it looks at {variable}, and the engine is told of no place but the state"
+        if variable not in variables():
+            return f"policyengine-us has no variable {variable!r}"
+        if reason := nonlocal_variables().get(variable):
+            return f"{variable} of a household depends on the other households in the file ({reason})"
+    if not quantity.counted and variables()[quantity.variable].unit == "text":
+        return f"{quantity.variable} is text and cannot be added up"
+    return ""
 
 
 def variables_of(quantities: Sequence[Quantity]) -> tuple[str, ...]:

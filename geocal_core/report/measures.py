@@ -9,14 +9,50 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from geocal_core.errors import ArtifactError
 from geocal_core.fit.diagnostics import additivity, error_shares, error_summary, error_table, weight_summary
-from geocal_core.fit.output import CONFIG, LOG, WEIGHTS
+from geocal_core.fit.output import CONFIG, DIAGNOSTICS, LOG, WEIGHTS
 from geocal_core.fit.problem import Floats, estimates
 from geocal_core.matrix.package import Package
 
 _REMEDY = "materialise weights again"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How near some targets are met: those that were fitted, or those that were held out.
+
+    Attributes
+    ----------
+    errors : DataFrame
+        Their rows of the error table.
+    levels, families : DataFrame
+        Error summaries by level, and by level and family.
+    worst : DataFrame
+        The targets with the largest relative errors among those with support, largest first.
+    overall : dict
+        Error shares and quantiles over all of them.
+    """
+
+    errors: pd.DataFrame
+    levels: pd.DataFrame
+    families: pd.DataFrame
+    worst: pd.DataFrame
+    overall: dict[str, float]
+
+    @classmethod
+    def of(cls, errors: pd.DataFrame, worst: int) -> Scores:
+        """The scores of some rows of an error table."""
+        reached = errors[errors["achievable"]]
+        return cls(
+            errors=errors,
+            levels=error_summary(errors, ["level"]),
+            families=error_summary(errors, ["level", "family"]),
+            worst=reached.sort_values(["abs_rel_error", "name"], ascending=[False, True], na_position="last").head(worst),
+            overall=error_shares(reached["abs_rel_error"].dropna().to_numpy()),
+        )
 
 
 @dataclass(frozen=True)
@@ -26,17 +62,13 @@ class Measures:
     Attributes
     ----------
     errors : DataFrame
-        A row for each target (``geocal_core.fit.diagnostics.error_table``).
-    levels, families : DataFrame
-        Error summaries by level, and by level and family.
-    worst : DataFrame
-        The targets with the largest relative errors among those with support, largest first.
+        A row for each target of the fit (``geocal_core.fit.diagnostics.error_table``).
+    fitted, held_out : Scores
+        Of the targets that the weights were fitted to, and of those that they never saw.
     sums : DataFrame
         Whether levels add up (``additivity``).
     weights : dict
         Quality of the weights.
-    overall : dict
-        Error shares and quantiles over all fitted targets.
     history : DataFrame
         Columns epoch and loss: the sum of squared errors at each logged epoch.
     config : dict
@@ -44,12 +76,10 @@ class Measures:
     """
 
     errors: pd.DataFrame
-    levels: pd.DataFrame
-    families: pd.DataFrame
-    worst: pd.DataFrame
+    fitted: Scores
+    held_out: Scores
     sums: pd.DataFrame
     weights: dict[str, float]
-    overall: dict[str, float]
     history: pd.DataFrame
     config: dict[str, Any]
 
@@ -60,12 +90,12 @@ class Measures:
 
     @property
     def zero(self) -> pd.DataFrame:
-        """Targets of 0 that some record adds to."""
-        return self.errors[self.errors["achievable"] & (self.errors["target"] == 0)]
+        """Fitted targets of 0 that some record adds to."""
+        return self.fitted.errors[self.fitted.errors["achievable"] & (self.fitted.errors["target"] == 0)]
 
 
 def measure(package: Package, folder: Path, worst: int) -> Measures:
-    """Measure the weights of a folder against the targets of a package; ``worst`` targets are listed.
+    """Measure the weights of a folder against the targets of a package that the fit knew; ``worst`` targets are listed.
 
     Raises
     ------
@@ -74,16 +104,15 @@ def measure(package: Package, folder: Path, worst: int) -> Measures:
     """
     config = _read_config(folder, package)
     weights = _read_weights(folder, package)
-    errors = error_table(package.targets, estimates(package.matrix, weights), package.supported)
-    reached = errors[errors["achievable"]]
+    rows, held_out = _read_rows(folder, package)
+    targets = package.targets.iloc[rows].assign(held_out=held_out)
+    errors = error_table(targets, estimates(package.matrix, weights)[rows], package.supported[rows])
     return Measures(
         errors=errors,
-        levels=error_summary(errors, ["level"]),
-        families=error_summary(errors, ["level", "family"]),
-        worst=reached.sort_values(["abs_rel_error", "name"], ascending=[False, True], na_position="last").head(worst),
+        fitted=Scores.of(errors[~errors["held_out"]], worst),
+        held_out=Scores.of(errors[errors["held_out"]], worst),
         sums=additivity(errors),
         weights=weight_summary(weights, package.district),
-        overall=error_shares(reached["abs_rel_error"].dropna().to_numpy()),
         history=_read_history(folder),
         config=config,
     )
@@ -115,6 +144,20 @@ def _read_weights(folder: Path, package: Package) -> Floats:
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ArtifactError(f"{path} holds weights that are negative or not finite", _REMEDY)
     return np.asarray(weights, dtype=np.float64)
+
+
+def _read_rows(folder: Path, package: Package) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows of the package that the fit knew, and which of them it held out."""
+    path = folder / DIAGNOSTICS
+    try:
+        table = pd.read_csv(path, usecols=["target", "held_out"], keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error})", _REMEDY) from error
+    rows = pd.Index(package.targets["name"]).get_indexer(table["target"])
+    held_out = table["held_out"].to_numpy()
+    if held_out.dtype != np.bool_ or not len(rows) or (rows < 0).any():
+        raise ArtifactError(f"{path} does not list targets of the package", _REMEDY)
+    return rows.astype(np.int64), held_out
 
 
 def _read_history(folder: Path) -> pd.DataFrame:

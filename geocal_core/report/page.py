@@ -12,7 +12,7 @@ import pandas as pd
 
 from geocal_core.places.states import state_of_fips
 from geocal_core.report.charts import line_chart
-from geocal_core.report.measures import Measures
+from geocal_core.report.measures import Measures, Scores
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -44,9 +44,10 @@ def page(measures: Measures) -> str:
     sections = [
         _head(measures),
         _charts(measures),
-        _section("Errors by level", _table(measures.levels, [_LEVEL, *_SUMMARY])),
-        _section("Errors by level and family", _table(measures.families, [_LEVEL, _FAMILY, *_SUMMARY])),
-        _section("Worst targets", _table(_labelled(measures.worst), _TARGET)),
+        _section("Errors by level", _table(measures.fitted.levels, [_LEVEL, *_SUMMARY])),
+        _section("Errors by level and family", _table(measures.fitted.families, [_LEVEL, _FAMILY, *_SUMMARY])),
+        _section("Worst targets", _table(_labelled(measures.fitted.worst), _TARGET)),
+        _section("Targets held out", _held_out(measures.held_out)),
         _section("Do the levels add up", _sums(measures)),
         _section("Weights", _weights(measures)),
         _listing(
@@ -138,9 +139,10 @@ def _facts(facts: Sequence[tuple[str, str]]) -> str:
 
 
 def _head(measures: Measures) -> str:
-    overall, weights = measures.overall, measures.weights
+    overall, weights = measures.fitted.overall, measures.weights
     facts = [
-        ("Targets", number(len(measures.errors))),
+        ("Targets fitted", number(len(measures.fitted.errors))),
+        ("Targets held out", number(len(measures.held_out.errors))),
         ("Within 1 %", percent(overall["within_1"])),
         ("Within 5 %", percent(overall["within_5"])),
         ("Within 10 %", percent(overall["within_10"])),
@@ -149,7 +151,9 @@ def _head(measures: Measures) -> str:
         ("Effective sample size", number(weights["effective_sample_size"])),
         ("Sum of weights", number(round(weights["sum"]))),
     ]
-    lead = "How far the calibrated totals are from the published ones. Errors are relative to the target."
+    lead = (
+        "How far the calibrated totals are from the published ones. Errors are relative to the target, and of fitted targets."
+    )
     return f'<header><h1>Report of errors</h1><p class="lead">{lead}</p>{_facts(facts)}</header>'
 
 
@@ -157,11 +161,12 @@ def _charts(measures: Measures) -> str:
     history = measures.history[measures.history["loss"] > 0]
     loss = [(float(x), float(y)) for x, y in zip(history["epoch"], history["loss"], strict=True)]
     curves = {}
-    for level in measures.levels["level"].tolist():
-        rows = measures.errors[(measures.errors["level"] == level) & measures.errors["achievable"]]
-        curve = _curve(rows["abs_rel_error"].dropna().to_numpy())
+    fitted, held_out = measures.fitted.errors, measures.held_out.errors
+    lines = {str(level): fitted[fitted["level"] == level] for level in measures.fitted.levels["level"]}
+    for name, rows in (lines | {"held out": held_out}).items():
+        curve = _curve(rows.loc[rows["achievable"], "abs_rel_error"].dropna().to_numpy())
         if curve:
-            curves[str(level)] = curve
+            curves[name] = curve
     figures = [
         (
             line_chart(
@@ -173,7 +178,7 @@ def _charts(measures: Measures) -> str:
                 percent_x=True,
                 percent_y=True,
             ),
-            "Share of targets whose error is at most so large, by level.",
+            "Share of targets whose error is at most so large: fitted by level, and held out.",
         ),
         (
             line_chart({"loss": loss}, title="Loss", x_label="epoch", y_label="sum of squared errors", log_y=True),
@@ -191,6 +196,18 @@ def _curve(errors: Any) -> list[tuple[float, float]]:
     places = np.geomspace(1e-5, max(float(errors.max()), 1e-4), _CURVE_POINTS)
     shares = np.searchsorted(np.sort(errors), places, side="right") / len(errors)
     return [(float(x), float(y)) for x, y in zip(places, shares, strict=True)]
+
+
+def _held_out(scores: Scores) -> str:
+    if scores.errors.empty:
+        return "<p>None: every target was fitted.</p>"
+    note = "<p>The fit never saw them: what it reaches here it has reached by the others.</p>"
+    tables = (
+        _table(scores.levels, [_LEVEL, *_SUMMARY]),
+        _table(scores.families, [_LEVEL, _FAMILY, *_SUMMARY]),
+        _table(_labelled(scores.worst), _TARGET),
+    )
+    return note + "".join(tables)
 
 
 def _sums(measures: Measures) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from geocal_core.matrix.package import Package
 from geocal_core.progress import Value
-from geocal_core.report.measures import Measures, measure
+from geocal_core.report.measures import Measures, Scores, measure
 from geocal_core.report.page import page
 from geocal_core.stages import StageContext
 
@@ -32,20 +32,36 @@ def build(context: StageContext) -> dict[str, Value]:
     )
     (context.output / "index.html").write_text(page(measures), encoding="utf-8")
     context.reporter.progress(f"wrote the errors of {len(measures.errors):,} targets")
-    shares = {name: value for name, value in measures.overall.items() if math.isfinite(value)}
-    return {"targets": len(measures.errors), **shares, "effective_sample_size": measures.weights["effective_sample_size"]}
+    fitted, held_out = (
+        {name: value for name, value in scores.overall.items() if math.isfinite(value)}
+        for scores in (measures.fitted, measures.held_out)
+    )
+    return {
+        "targets": len(measures.errors),
+        "targets_held_out": len(measures.held_out.errors),
+        **fitted,
+        **{f"held_out_{name}": value for name, value in held_out.items()},
+        "effective_sample_size": measures.weights["effective_sample_size"],
+    }
 
 
 def summary(measures: Measures) -> dict[str, Any]:
-    """The report's numbers as JSON-able values; what is undefined is null."""
+    """The report's numbers as JSON-able values; what is undefined is null. Scores of the held-out targets stand apart."""
     return {
-        "overall": {name: _plain(value) for name, value in measures.overall.items()},
-        "levels": _records(measures.levels),
-        "families": _records(measures.families),
+        **_scores(measures.fitted),
+        "held_out": _scores(measures.held_out),
         "additivity": _records(measures.sums),
         "weights": measures.weights,
         "unsupported": measures.unsupported["name"].tolist(),
         "zero": measures.zero["name"].tolist(),
+    }
+
+
+def _scores(scores: Scores) -> dict[str, Any]:
+    return {
+        "overall": {name: _plain(value) for name, value in scores.overall.items()},
+        "levels": _records(scores.levels),
+        "families": _records(scores.families),
     }
 
 

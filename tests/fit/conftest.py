@@ -64,6 +64,8 @@ def package_parts() -> dict[str, object]:
     targets["variable"] = ["person_count"] * 12 + ["snap"]
     targets["domain_variable"] = ["age"] * 12 + [""]
     targets["value"] = value
+    targets["held_out"] = False
+    targets = targets.assign(stratum_id=range(1, 14), reform_id=0, source="")
     return {
         "matrix": matrix,
         "targets": targets,

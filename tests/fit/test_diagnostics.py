@@ -28,32 +28,40 @@ TARGETS = pd.DataFrame(
         ("cd_101/snap/", "snap", None, "district", "101", 9.0),
     ],
     columns=["name", "variable", "domain_variable", "geo_level", "geographic_id", "value"],
-)
+).assign(held_out=[False] * 7 + [True])
 ESTIMATE = np.array([101.0, 60.0, 41.0, 21.0, 39.0, 3.0, 0.0, 9.0])
 ACHIEVABLE = np.array([True, True, True, True, True, True, False, True])
 
 
 def test_the_table_of_targets_follows_the_reference_columns() -> None:
-    table = target_table(["a", "b"], np.array([-4.0, 0.0]), np.array([-5.0, 2.0]), np.array([True, False]))
+    table = target_table(
+        ["a", "b"], np.array([-4.0, 0.0]), np.array([-5.0, 2.0]), np.array([True, False]), np.array([False, True])
+    )
     assert table.loc[0, ["rel_error", "abs_rel_error"]].tolist() == [-0.25, 0.25]
     assert np.isnan(table.loc[1, "rel_error"])
     assert table["achievable"].tolist() == [True, False]
+    assert table["held_out"].tolist() == [False, True]
 
 
 def test_summaries_count_every_kind_of_target_once() -> None:
     errors = error_table(TARGETS, ESTIMATE, ACHIEVABLE)
     levels = error_summary(errors, ["level"]).set_index("level")
     assert levels.index.tolist() == ["national", "state", "district"]
-    assert levels.loc["state", ["targets", "unsupported", "zero", "fitted"]].tolist() == [4, 1, 1, 2]
+    assert levels.loc["state", ["targets", "unsupported", "zero", "scored"]].tolist() == [4, 1, 1, 2]
     assert levels.loc["state", "within_1"] == 0.5
     assert levels.loc["national", ["within_1", "within_5"]].tolist() == [1.0, 1.0]
     assert levels.loc["district", "max"] == pytest.approx(0.05)
     families = error_summary(errors, ["level", "family"])
     assert families["family"].tolist() == ["person_count by age", "person_count by age", "snap", "person_count by age", "snap"]
     snap = families[(families["level"] == "state") & (families["family"] == "snap")].iloc[0]
-    assert snap["fitted"] == 0
+    assert snap["scored"] == 0
     assert np.isnan(snap["median"])
     assert families["targets"].sum() == len(TARGETS)
+    apart = error_summary(errors, ["held_out", "level"])
+    assert apart.loc[apart["held_out"], ["level", "targets", "max"]].to_numpy().tolist() == [["district", 1, 0.0]]
+    nothing = error_summary(errors.head(0), ["level"])
+    assert nothing.empty
+    assert list(nothing) == ["level", *levels.columns]
 
 
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=50))

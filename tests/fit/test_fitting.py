@@ -73,17 +73,51 @@ def test_tables_have_their_columns_and_figures() -> None:
     result = fit(MATRIX, table, **QUICK)
     exact = MATRIX.astype(np.float64) @ result.weights
     diagnostics = result.diagnostics
-    assert list(diagnostics) == ["target", "true_value", "estimate", "rel_error", "abs_rel_error", "achievable"]
+    assert list(diagnostics) == ["target", "true_value", "estimate", "rel_error", "abs_rel_error", "achievable", "held_out"]
     assert diagnostics["target"].tolist() == table["name"].tolist()
     assert np.allclose(diagnostics["estimate"], exact, rtol=1e-12)
     assert np.allclose(diagnostics["rel_error"], exact / TARGETS - 1, atol=1e-12)
-    names = "target_name estimate target epoch error rel_error abs_error rel_abs_error loss achievable"
+    names = "target_name estimate target epoch error rel_error abs_error rel_abs_error loss achievable held_out"
     assert list(result.log) == names.split()
     assert result.log["epoch"].unique().tolist() == [0, 10, 20, 30, 40, 60]
     last = result.log[result.log["epoch"] == 60]
     assert np.allclose(last["estimate"], exact, rtol=1e-12)
     assert last["loss"].sum() == pytest.approx(result.loss)
     assert result.log.loc[result.log["epoch"] == 40, "loss"].sum() == pytest.approx(result.gated_loss)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 0.5, 1.0, 1e9, -3.0, 0.0])
+def test_what_is_held_out_moves_no_weight_and_is_scored(factor: float) -> None:
+    held = np.zeros(12, dtype=bool)
+    held[[0, 4, 11]] = True
+    alone = fit(MATRIX[~held], TARGETS[~held], **QUICK)
+    table = pd.DataFrame({"value": np.where(held, factor * TARGETS, TARGETS), "held_out": held})
+    result = fit(MATRIX, table, **QUICK)
+    assert result.weights.tobytes() == alone.weights.tobytes()
+    assert (result.loss, result.gated_loss, result.initial_loss) == (alone.loss, alone.gated_loss, alone.initial_loss)
+    assert result.refit_epochs == alone.refit_epochs
+    assert np.allclose(result.diagnostics["estimate"], MATRIX.astype(np.float64) @ result.weights, rtol=1e-12)
+    assert result.diagnostics["held_out"].tolist() == held.tolist()
+    scored = result.diagnostics.loc[held, "abs_rel_error"]
+    assert scored.notna().all() == (factor != 0)
+    assert not set(result.zero_targets) & set(result.diagnostics.loc[held, "target"])
+    log = result.log
+    assert log["loss"].isna().tolist() == log["held_out"].tolist()
+    assert log.loc[log["held_out"], "epoch"].nunique() > 2  # held-out errors can be followed through the epochs
+    pd.testing.assert_frame_equal(
+        log[~log["held_out"]].drop(columns="target_name").reset_index(drop=True), alone.log.drop(columns="target_name")
+    )
+
+
+def test_the_rows_of_what_is_held_out_move_no_weight_either() -> None:
+    held = np.arange(12) == 5
+    other = MATRIX.toarray()
+    other[5] *= 7
+    other[5, :3] = 2
+    first = fit(MATRIX, TARGETS, held_out=held, **QUICK)
+    second = fit(other, TARGETS, held_out=held, **QUICK)
+    assert first.weights.tobytes() == second.weights.tobytes()
+    assert first.weights.tobytes() != fit(MATRIX, TARGETS, **QUICK).weights.tobytes()
 
 
 def test_unsupported_zero_and_lost_targets_are_named() -> None:

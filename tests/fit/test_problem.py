@@ -51,7 +51,7 @@ def test_rows_without_support_are_left_out() -> None:
         assert made.supported.tolist() == [True, False, True]
         assert made.target.tolist() == [5.0, 7.0]
         assert made.matrix.toarray().tolist() == [[1, 2], [0, 3]]
-        assert made.all_estimates(np.array([1.0, 2.0])).tolist() == [1.0, 0.0, 2.0]
+        assert made.all_estimates(np.array([1.0, 2.0])).tolist() == [5.0, 0.0, 6.0]
 
 
 def test_scales_are_of_the_target_or_of_the_start_for_zero() -> None:
@@ -89,3 +89,29 @@ def test_estimates_are_the_dense_product(seed: int, density: float) -> None:
     assert np.allclose(
         estimates(sparse.csr_matrix(values), weights), values.astype(np.float64) @ weights, rtol=1e-12, atol=1e-12
     )
+
+
+def test_rows_that_are_held_out_lie_apart() -> None:
+    values = np.array([[1, 2], [0, 0], [0, 3], [4, 0]], dtype=np.float32)
+    made = problem(values, [5.0, 6.0, 0.0, 8.0], held_out=[False, True, True, False])
+    assert made.matrix.toarray().tolist() == [[1, 2], [4, 0]]
+    assert made.held_matrix.toarray().tolist() == [[0, 3]]
+    assert made.target.tolist() == [5.0, 8.0]
+    assert made.scale.tolist() == [6.0, 9.0]
+    assert made.fitted.tolist() == [True, False, False, True]
+    assert made.all_estimates(np.array([1.0, 10.0])).tolist() == [21.0, 0.0, 30.0, 4.0]
+    assert made.digest() != problem(values, [5.0, 6.0, 0.0, 8.0]).digest()
+
+
+@pytest.mark.parametrize(
+    ("held_out", "words"),
+    [
+        ([True, True, True], "no target that is not held out has a record with a non-zero value"),
+        ([True, False], r"held_out is bool of shape \(2,\); give a truth value for each of 3 targets"),
+        ([0, 1, 0], "held_out is int64"),
+        (["no", "no", "yes"], "held_out is <U3"),
+    ],
+)
+def test_a_mark_that_does_not_fit_is_refused(held_out: list[object], words: str) -> None:
+    with pytest.raises(ArtifactError, match=words):
+        problem(EYE, [1.0, 2.0, 3.0], held_out=held_out)

@@ -13,8 +13,8 @@ from geocal_core.fit.stage import build, fit_package
 from geocal_core.matrix.package import Package, write_package
 from geocal_core.progress import Silent
 from geocal_core.settings import FitSettings
-from geocal_core.stages import StageContext
-from geocal_core.store import Store, digest_path
+from geocal_core.stages import StageContext, run_stage
+from geocal_core.store import Manifest, Store, digest_path
 
 SETTINGS = FitSettings(epochs=60, refit_epochs=20)
 
@@ -127,3 +127,71 @@ def test_refusals_leave_nothing(package: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"data\.npy"):
         fit_package(package, tmp_path / "weights", tmp_path / "scratch", SETTINGS, Silent())
     assert [path.name for path in tmp_path.iterdir()] == ["package"]
+
+
+def _rules(folder: Path, text: str) -> FitSettings:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return FitSettings(epochs=60, refit_epochs=20, targets=str(path))
+
+
+def test_a_selection_narrows_the_targets_of_a_package(package: Path, tmp_path: Path) -> None:
+    settings = _rules(tmp_path, "exclude:\n- variable: snap\nholdout:\n- {variable: person_count, geo_level: district}\n")
+    context = _context(package, tmp_path / "a", settings)
+    numbers = build(context)
+    diagnostics = pd.read_csv(context.output / "unified_diagnostics.csv")
+    names = Package.open(package).targets["name"]
+    assert diagnostics["target"].tolist() == names[:12].tolist()
+    assert diagnostics["held_out"].tolist() == diagnostics["target"].str.startswith("cd_").tolist()
+    assert (numbers["targets"], numbers["targets_held_out"], numbers["targets_unsupported"]) == (12, 6, 0)
+    assert numbers["held_out_max"] == pytest.approx(diagnostics.loc[diagnostics["held_out"], "abs_rel_error"].max())
+    assert numbers["max"] == pytest.approx(diagnostics.loc[~diagnostics["held_out"], "abs_rel_error"].max())
+    assert numbers["max"] < numbers["held_out_max"]
+    config = json.loads((context.output / "unified_run_config.json").read_text())
+    assert (config["n_targets"], config["n_held_out"], config["targets"]) == (12, 6, settings.targets)
+    assert config["held_out_mean_error_pct"] > config["mean_error_pct"]
+
+
+def test_held_out_values_change_no_byte_of_the_weights(tmp_path: Path, package_parts: dict[str, Any]) -> None:
+    written = []
+    for factor in (1.0, 1000.0):
+        targets = package_parts["targets"]
+        held = targets["geo_level"] == "state"
+        scaled = targets.assign(held_out=held, value=targets["value"] * np.where(held, factor, 1.0))
+        folder = tmp_path / f"{factor:.0f}"
+        write_package(folder / "package", **{**package_parts, "targets": scaled})
+        build(_context(folder / "package", folder))
+        written.append(folder / "weights")
+    first, second = (digest_path(folder / "calibration_weights.npy") for folder in written)
+    assert first == second
+    scores = [
+        pd.read_csv(folder / "unified_diagnostics.csv").query("held_out and achievable")["abs_rel_error"] for folder in written
+    ]
+    assert (scores[0].dropna() != scores[1].dropna()).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("exclude:\n- variable: snpa\n", r"mine\.yaml, exclude rule 1 .* variable is one of 'snap'"),
+        ("holdout:\n- variable: person_count\n- variable: snap\n", "holds out every target that it selects"),
+        ("include:\n- variable: snap\n", "no target has a record with a non-zero value"),
+    ],
+)
+def test_a_selection_that_leaves_nothing_to_fit_is_refused(package: Path, tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises((ConfigError, ArtifactError), match=words):
+        build(_context(package, tmp_path / "a", _rules(tmp_path, text)))
+    assert not (tmp_path / "a" / "weights").exists()
+
+
+def test_a_changed_file_of_rules_is_another_fit(package: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    artifact = store.path("calibration/package")
+    artifact.parent.mkdir(parents=True)
+    package.rename(artifact)
+    store.commit(Manifest("calibration/package", digest_path(artifact), ""))
+    reused = []
+    for text in ("exclude: [{variable: snap}]\n", "# why\nexclude: [{variable: snap}]\n", "holdout: [{variable: snap}]\n"):
+        settings = _rules(tmp_path, text)
+        reused.append(run_stage("weights", settings, store, Silent()).reused)
+    assert reused == [False, True, False]

@@ -54,6 +54,10 @@ def targets() -> pd.DataFrame:
         for stratum, variable in MEASURED
     ]
     frame = pd.DataFrame(rows)
+    domain = {
+        stratum: ",".join(sorted({c.variable for c in rules} - {"tax_unit_is_filer"})) for stratum, rules in RULES.items()
+    }
+    frame = frame.assign(domain_variable=frame["stratum_id"].map(domain), source="")
     return frame.assign(value=1.0, name=[f"{r.geographic_id}/{r.variable}/{r.stratum_id}" for r in frame.itertuples()])
 
 
@@ -168,6 +172,34 @@ def test_inputs_that_do_not_fit_are_refused(context: StageContext) -> None:
         builder._check_same_file(BASE, geography, YEAR)
     context.settings = PackageSettings(year=2023)
     with pytest.raises(ConfigError, match="speaks of 2024, the package is to be of 2023"):
+        builder.build(context)
+
+
+def test_a_selection_chooses_the_rows_and_marks_the_held_out(
+    context: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tmp_path / "mine.yaml"
+    rules.write_text(
+        "exclude:\n- {variable: eitc}\n- {variable: spm_unit_count, geo_level: state}\n"
+        "holdout:\n- {variable: household_count, geo_level: district, domain_variable: snap}\n"
+    )
+    context.settings = PackageSettings(year=YEAR, seed=8, targets=str(rules))
+    monkeypatch.setattr(
+        builder,
+        "simulate_columns",
+        lambda work, chunks, workers, reporter: sparse.csr_matrix(np.ones((len(work.quantities), len(DISTRICT)), np.float32)),
+    )
+    facts = builder.build(context)
+    package = Package.open(context.output)
+    every = targets()
+    left_out = (every["variable"] == "eitc") | ((every["variable"] == "spm_unit_count") & (every["geo_level"] == "state"))
+    assert package.targets["name"].tolist() == every.loc[~left_out, "name"].tolist()
+    held = package.targets.loc[package.targets["held_out"], "name"].tolist()
+    assert held == ["1001/household_count/3", "5601/household_count/3"]
+    assert (facts["rows"], facts["rows_held_out"]) == (45 - 7, 2)
+    assert package.supported.all()
+    context.settings = PackageSettings(year=YEAR, targets=str(tmp_path / "gone.yaml"))
+    with pytest.raises(ConfigError, match="there is no selection of targets"):
         builder.build(context)
 
 

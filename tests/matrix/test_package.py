@@ -41,7 +41,9 @@ def parts() -> dict[str, object]:
     district = rng.choice([1001, 3601, 3602], columns).astype(np.int32)
     return {
         "matrix": matrix,
-        "targets": pd.DataFrame({"name": [f"target {i}" for i in range(TARGETS)], "value": rng.random(TARGETS)}),
+        "targets": pd.DataFrame(
+            {"name": [f"target {i}" for i in range(TARGETS)], "value": rng.random(TARGETS), "held_out": np.arange(TARGETS) == 5}
+        ),
         "initial_weights": rng.random(columns),
         "district": district,
         "state": district // 100,
@@ -119,7 +121,7 @@ def test_a_missing_or_truncated_part_is_named(folder: Path, part: str, verify: b
     [
         ({"n_targets": "x"}, "which is no whole number"),
         ({"digests": []}, "has no table of digests"),
-        ({"format": 2}, "format 2"),
+        ({"format": 1}, "is of format 1, this version reads format 2"),
         ({"n_clones": 5}, "length 150 where the package has 120|length 120"),
         ({"n_targets": 8}, "targets.parquet has length 9 where the package has 8"),
         ({"digests": None}, "says nothing of digests"),
@@ -174,6 +176,14 @@ def test_parts_that_do_not_fit_are_not_written_as_a_package(tmp_path: Path) -> N
     short = parts() | {"district": np.full(RECORDS * CLONES - 1, 1001, dtype=np.int32)}
     with pytest.raises(ArtifactError, match=r"district\.npy has length 119"):
         write_package(tmp_path / "short", **short)
+
+
+@pytest.mark.parametrize("column", [None, 1, "no"])
+def test_a_package_that_does_not_say_what_is_held_out_is_refused(tmp_path: Path, column: object) -> None:
+    plain = parts()["targets"].drop(columns="held_out")
+    targets = plain if column is None else plain.assign(held_out=column)
+    with pytest.raises(ArtifactError, match=r"targets\.parquet does not say which targets are held out"):
+        write_package(tmp_path / "package", **{**parts(), "targets": targets})
 
 
 def test_opening_takes_the_base_install_only(folder: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_unit_counts_once_and_needs_one_member_who_satisfies_all() -> None:
 
 def targets(rows: list[tuple[int, str, int]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["stratum_id", "variable", "reform_id"])
-    return frame.assign(name=[f"target {i}" for i in range(len(frame))])
+    return frame.assign(name=[f"target {i}" for i in range(len(frame))], geo_level="state", domain_variable="age")
 
 
 def test_targets_that_differ_in_place_alone_share_a_quantity() -> None:
@@ -139,11 +139,27 @@ def test_eitc_child_count_is_an_amount() -> None:
     assert Quantity("marital_unit_count").counted == "marital_unit"
 
 
-def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(ConfigError, match="target 1 measures the change under a reform"):
-        quantities_of(targets([(1, "snap", 0), (1, "income_tax", 3)]), {1: ()})
-    with pytest.raises(ConfigError, match="county_fips"):
-        quantities_of(targets([(1, "snap", 0)]), {1: (Constraint("county_fips", "==", "06037"),)})
+@pytest.mark.parametrize(
+    ("variable", "reform", "rules", "words"),
+    [
+        ("salt_deduction", 3, (), r"it is the change under a reform, which is not simulated yet; exclude .* reform_id: 3\}"),
+        ("snap", 0, (Constraint("county_fips", "==", "06037"),), "it looks at county_fips, and the engine is told of no place"),
+        ("snpa", 0, (), "policyengine-us has no variable 'snpa'"),
+        ("person_count", 0, (Constraint("aeg", "<", "5"),), "policyengine-us has no variable 'aeg'"),
+        ("medicaid", 0, (), r"medicaid of a household depends on the other households in the file \("),
+        ("state_code", 0, (), "state_code is text and cannot be added up"),
+    ],
+)
+def test_a_target_that_the_engine_cannot_value_is_named_with_its_rule(
+    variable: str, reform: int, rules: tuple[Constraint, ...], words: str
+) -> None:
+    rows = targets([(1, "snap", 0), (2, variable, reform)])
+    with pytest.raises(ConfigError, match=f"target 1 cannot be valued: {words}") as caught:
+        quantities_of(rows, {1: (), 2: rules})
+    assert f"exclude it by the rule {{variable: '{variable}', geo_level: 'state', domain_variable: 'age'" in str(caught.value)
+
+
+def test_values_that_cannot_be_compared_or_added_up_are_refused() -> None:
     with pytest.raises(ConfigError, match="person_text, which is text"):
         household_values(POPULATION, [Quantity("person_text")], VALUES, ENTITY_OF.__getitem__)
     impossible = Quantity("person_count", (Constraint("person_money", "==", "LOW"),))

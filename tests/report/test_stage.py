@@ -164,3 +164,54 @@ def test_weights_that_do_not_belong_are_refused(spoil: Callable[[Path], None], w
     with pytest.raises(ArtifactError, match=words):
         build(context)
     assert not context.output.exists()
+
+
+def _without_diagnostics(folder: Path) -> None:
+    (folder / "unified_diagnostics.csv").unlink()
+
+
+def _other_targets(folder: Path) -> None:
+    (folder / "unified_diagnostics.csv").write_text("target,held_out\nelsewhere,False\n")
+
+
+def _unmarked(folder: Path) -> None:
+    (folder / "unified_diagnostics.csv").write_text("target,held_out\nnational/person_count/[age<5],\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_without_diagnostics, r"unified_diagnostics\.csv cannot be read"),
+        (_other_targets, r"unified_diagnostics\.csv does not list targets of the package"),
+        (_unmarked, r"unified_diagnostics\.csv does not list targets of the package"),
+    ],
+)
+def test_diagnostics_that_do_not_belong_are_refused(spoil: Callable[[Path], None], words: str, context: StageContext) -> None:
+    spoil(context.inputs["weights"])
+    with pytest.raises(ArtifactError, match=words):
+        build(context)
+
+
+def test_what_is_held_out_or_left_out_stands_apart(context: StageContext, tmp_path: Path) -> None:
+    rules = tmp_path / "mine.yaml"
+    rules.write_text("exclude: [{variable: snap}]\nholdout: [{variable: person_count, geo_level: state}]\n")
+    settings = FitSettings(epochs=40, refit_epochs=20, targets=str(rules))
+    weights = tmp_path / "held"
+    fit_package(context.inputs["calibration_package"], weights, tmp_path / "scratch2", settings, Silent())
+    context.inputs = {**context.inputs, "weights": weights}
+    numbers = build(context)
+    errors = pd.read_csv(context.output / "errors.csv")
+    assert errors["family"].unique().tolist() == ["person_count by age"]
+    assert errors["held_out"].tolist() == (errors["level"] == "state").tolist()
+    assert (numbers["targets"], numbers["targets_held_out"]) == (12, 4)
+    summary = json.loads((context.output / "summary.json").read_text())
+    assert [row["level"] for row in summary["levels"]] == ["national", "district"]
+    assert [row["level"] for row in summary["held_out"]["levels"]] == ["state"]
+    held = errors[errors["held_out"]]
+    assert summary["held_out"]["overall"]["max"] == pytest.approx(held["abs_rel_error"].max())
+    assert numbers["held_out_median"] == pytest.approx(held["abs_rel_error"].median())
+    assert summary["zero"] == []  # the only target of zero is held out
+    content = (context.output / "index.html").read_text()
+    assert "The fit never saw them" in content
+    assert ">held out</text>" in content
+    assert summary["weights"]["effective_sample_size"] > 0
