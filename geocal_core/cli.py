@@ -20,8 +20,9 @@ from typing import Any
 from geocal_core import __version__
 from geocal_core.errors import ArtifactError, ConfigError, GeocalError, system_error
 from geocal_core.progress import Pipes, Reporter, Terminal
+from geocal_core.running import StageResult, run_stage
 from geocal_core.settings import FitSettings, TargetSettings, from_config, profile
-from geocal_core.stages import STAGES, StageResult, run_stage, stage_named
+from geocal_core.stages import STAGES, stage_named
 from geocal_core.store import Store, atomic, remove
 
 
@@ -88,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--lambda-l2", type=float)
     fit.add_argument("--beta", type=float)
     fit.add_argument("--learning-rate", type=float)
+    narrowed = "YAML rules (or default, full, holdout) that narrow the package's targets and hold some out, without a new package"
+    fit.add_argument("--target-config", default="", metavar="FILE", help=narrowed)
     fit.set_defaults(run=_fit)
 
     areas = commands.add_parser("areas", help="the catalogue of areas and their files")
@@ -216,6 +219,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         lambda_l2=arguments.lambda_l2,
         beta=arguments.beta,
         learning_rate=arguments.learning_rate,
+        targets=arguments.target_config,
     )
     scratch = output.with_name(f".{output.name}.scratch")
     with atomic(output) as temporary:

@@ -25,9 +25,13 @@ class RawSettings:
     Attributes
     ----------
     origin : str
-        ``demo`` (the synthetic nation writes them) or ``folder`` (files as published, in ``folder``).
+        ``demo`` (the synthetic nation writes them), ``folder`` (files as published, in ``folder``) or ``publisher`` (files
+        are downloaded).
     folder : str
-        Folder that holds the published files, when ``origin`` is ``folder``.
+        Folder that holds the published files; for ``publisher``, where downloads are kept (empty: ``GEOCAL_CACHE``, or
+        ``~/.cache/geocal``).
+    without : tuple of str
+        Published names of files that are known to be missing and are left out on purpose.
     states : tuple of str
         Postal codes of the states that the demo nation consists of.
     households : int
@@ -38,6 +42,7 @@ class RawSettings:
 
     origin: str = "demo"
     folder: str = ""
+    without: tuple[str, ...] = ()
     states: tuple[str, ...] = ALL_STATES
     households: int = 0
     seed: int = 0
@@ -208,6 +213,9 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 # Of whole numbers: beyond it no array can be made, and numpy says so in words that name no setting.
 _LARGEST = 2**31 - 1
 
+# The table whose figures place the households with the highest incomes in districts.
+_DISTRICT_INCOMES = "irs_soi_district"
+
 
 def as_config(settings: Settings) -> dict[str, Any]:
     """Settings as JSON-able values."""
@@ -276,17 +284,42 @@ class Profile:
     def with_folder(self, folder: str) -> Profile:
         """The same profile with the targets' sources read from a folder of published files.
 
-        The IRS district file is left out, because a folder of real state figures beside a synthetic district file
-        would contradict itself.
+        Files that are not in it are left out by name, and so are the tables that need them; ``geocal_core.sources.left_out``
+        tells which and why. Without the IRS district file, households are placed by the states' incomes.
+
+        Raises
+        ------
+        GeocalError
+            If there is no such folder.
         """
-        published = RawSettings(origin="folder", folder=folder, states=self.states)
-        geography = self.stages["geography"]
+        return self._with_origin("folder", folder)
+
+    def with_publisher(self, cache: str = "") -> Profile:
+        """The same profile with the targets' sources fetched from their publishers, kept in a cache.
+
+        Files that a publisher offers on a page for people only are left out, and so are the tables that need them.
+        """
+        return self._with_origin("publisher", cache)
+
+    def _with_origin(self, origin: str, folder: str) -> Profile:
+        from geocal_core.sources import left_out
+        from geocal_core.targets.registry import published_files
+
+        published = RawSettings(origin=origin, folder=folder, states=self.states)
+        missing = left_out(published)
+        tables = tuple(dict.fromkeys(table for one in missing for table in one.tables))
+        geography, targets = self.stages["geography"], self.stages["target_db"]
         assert isinstance(geography, GeographySettings)
+        assert isinstance(targets, TargetSettings)
         stages: dict[str, Settings] = {
             **self.stages,
-            **dict.fromkeys(("raw_census_acs", "raw_usda_snap", "raw_irs_soi"), published),
-            "target_db": TargetSettings(states=self.states, without=("irs_soi_district",)),
-            "geography": replace(geography, agi_level="state"),
+            **{
+                f"raw_{agency}": replace(published, without=tuple(one.file.name for one in missing if one.source == agency))
+                for agency, files in published_files().items()
+                if files
+            },
+            "target_db": replace(targets, without=tables, known_totals=True),
+            "geography": replace(geography, agi_level="state" if _DISTRICT_INCOMES in tables else "district"),
         }
         return replace(self, stages=stages)
 
@@ -303,20 +336,22 @@ def profile(name: str) -> Profile:
 
 
 def _profile(name: str, states: tuple[str, ...], *, asec: int, puf: int, stratified: int, clones: int, epochs: int) -> Profile:
+    from geocal_core.demo.sources import TABLES
+    from geocal_core.targets.registry import published_files, tables
+
     raw = RawSettings(states=states)
+    not_published = tuple(name for name in tables() if name not in TABLES)
     stages: dict[str, Settings] = {
         "raw_census_asec": replace(raw, households=asec),
         "raw_irs_puf": replace(raw, households=puf),
-        "raw_census_acs": raw,
-        "raw_usda_snap": raw,
-        "raw_irs_soi": raw,
         "raw_census_blocks": raw,
+        **{f"raw_{agency}": raw for agency, files in published_files().items() if files},
         "cps": CpsSettings(),
         "puf": PufSettings(),
         "extended_cps": ExtendedCpsSettings(),
         "household_agi": HouseholdAgiSettings(),
         "stratified_cps": StratifiedCpsSettings(households=stratified),
-        "target_db": TargetSettings(states=states),
+        "target_db": TargetSettings(states=states, without=not_published),
         "blocks": BlockSettings(states=states),
         "geography": GeographySettings(clones=clones),
         "calibration_package": PackageSettings(),

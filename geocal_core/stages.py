@@ -1,26 +1,25 @@
-"""The stages: what each reads, writes and runs, and how one of them is run.
+"""The stages: what each reads, writes and runs. ``running`` runs one of them.
 
 This registry is the one place that knows the graph; the command line runs stages from it and the factory makes its assets of
-it. It imports no science: a stage's function is named by text and imported when it runs.
+it. It imports no science: a stage's function is named by text and imported when it runs. Every agency of
+``targets/agencies/`` that publishes files has a ``raw_`` stage by being there.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
-import re
-import resource
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from geocal_core import settings as s
-from geocal_core.errors import ArtifactError, ConfigError
-from geocal_core.progress import Reporter, Value
-from geocal_core.store import Manifest, Store, atomic, digest_bytes, digest_path, fingerprint, remove, size_of
+from geocal_core.errors import ConfigError
+from geocal_core.progress import Reporter
+from geocal_core.published import PublishedFile
+from geocal_core.store import Store, digest_bytes, digest_path
+from geocal_core.targets.registry import published_files
 
 _PACKAGE = Path(__file__).parent
 _FLOOR_0 = ("population", "places", "seeds.py", "errors.py", "store.py")
@@ -115,27 +114,27 @@ class StageContext:
     areas: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class StageResult:
-    """What a run of a stage amounts to: digest of the artifact, whether it was reused, and numbers to report."""
-
-    digest: str
-    reused: bool
-    metadata: Mapping[str, Value] = field(default_factory=dict)
+_KINDS = {".csv": "csv", ".txt": "csv", ".json": "json", ".xls": "excel", ".xlsx": "excel", ".zip": "zip", ".html": "html"}
 
 
-def _raw(source: str, description: str, kind: str) -> Stage:
+def _raw_agency(name: str, files: tuple[PublishedFile, ...]) -> Stage:
+    """The stage that brings the files of an agency together."""
+    kinds = sorted({_KINDS[suffix] for file in files if (suffix := Path(file.name).suffix) in _KINDS})
+    return _raw(name, "; ".join(dict.fromkeys(file.description for file in files)) + ".", *kinds[:3])
+
+
+def _raw(source: str, description: str, *kinds: str) -> Stage:
     return Stage(
         name=f"raw_{source}",
         output=f"raw/{source}",
         inputs=(),
         settings=s.RawSettings,
-        run="geocal_core.surveys.sources:collect",
+        run="geocal_core.sources:collect",
         group="sources",
         description=description,
-        kinds=(kind,),
-        modules=("demo", "surveys/sources.py", "surveys/data"),
-        outside="geocal_core.surveys.sources:outside_digest",
+        kinds=kinds,
+        modules=("demo", "sources.py", "published.py", "downloads.py", "surveys/sources.py", "surveys/data/sources.csv"),
+        outside="geocal_core.sources:outside_digest",
     )
 
 
@@ -155,13 +154,13 @@ def _fit(name: str, output: str, description: str) -> Stage:
     )
 
 
+_AGENCIES = tuple(_raw_agency(name, files) for name, files in published_files().items() if files)
+
 _STAGES = (
     _raw("census_asec", "CPS ASEC zip as the Census Bureau publishes it.", "csv"),
     _raw("irs_puf", "IRS public use file of tax returns with its demographic supplement.", "csv"),
-    _raw("census_acs", "ACS 1-year subject tables S0101 (age) and S2201 (SNAP).", "json"),
-    _raw("usda_snap", "USDA FNS workbooks of SNAP by state and month.", "excel"),
-    _raw("irs_soi", "IRS SOI historic tables by state and by congressional district.", "csv"),
     _raw("census_blocks", "Block to district file of the 119th Congress and PL 94-171 populations of 2020.", "csv"),
+    *_AGENCIES,
     Stage(
         name="cps",
         output="microdata/cps_2024.h5",
@@ -221,7 +220,7 @@ _STAGES = (
     Stage(
         name="target_db",
         output="targets/policy_data.db",
-        inputs=("raw_census_acs", "raw_usda_snap", "raw_irs_soi"),
+        inputs=tuple(stage.name for stage in _AGENCIES),
         settings=s.TargetSettings,
         run="geocal_core.targets.build:build",
         outside=_SELECTION,
@@ -326,101 +325,3 @@ def engine_version(stage: Stage) -> str:
         return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in names)
     except importlib.metadata.PackageNotFoundError as error:
         raise ConfigError(f"stage {stage.name} needs the package {error.name}", "pip install 'geocal[simulate]'") from error
-
-
-def run_stage(name: str, settings: Any, store: Store, reporter: Reporter, areas: tuple[str, ...] = ()) -> StageResult:
-    """Run a stage, or find that its artifact is current.
-
-    The artifact is current when its content is what its manifest claims and its fingerprint (stage, settings, code, engine,
-    digests of the inputs and of what is read from outside the store) is the wanted one.
-
-    Raises
-    ------
-    GeocalError
-        If an input is missing, damaged or made from another version of a second input, or the stage refuses it.
-    """
-    stage = stage_named(name)
-    started = time.monotonic()
-    verified = {source: store.verified(STAGES[source].output) for source in stage.inputs}
-    digests = {source: digest for source, (_, digest) in verified.items()}
-    _check_lineage(stage, store, digests)
-    config = s.as_config(settings)
-    engine = engine_version(stage)
-    made_of = {"stage": name, "config": config, "code": code_version(name), "engine": engine, "inputs": digests}
-    if outside := _outside(stage, settings):
-        made_of["outside"] = outside
-    wanted = fingerprint(made_of)
-    context = StageContext(
-        name=name,
-        inputs={source: path for source, (path, _) in verified.items()},
-        input_digests=digests,
-        output=store.path(stage.output),
-        scratch=store.root / "scratch" / f"{name}-{wanted[:16]}",
-        settings=settings,
-        reporter=reporter,
-        store=store,
-        fingerprint=wanted,
-        areas=areas,
-    )
-    if stage.partitioned:
-        metadata = dict(_function(stage.run)(context))
-        return StageResult(str(metadata.pop("digest")), bool(metadata.pop("reused")), metadata | _cost(started))
-    if store.is_current(stage.output, wanted):
-        manifest = store.manifest(stage.output)
-        assert manifest is not None
-        return StageResult(manifest.digest, True, dict(manifest.metadata) | _cost(started))
-    with atomic(store.path(stage.output)) as temporary:
-        context.output = temporary
-        metadata = dict(_function(stage.run)(context))
-    path = store.path(stage.output)
-    manifest = Manifest(
-        artifact=stage.output,
-        digest=digest_path(path),
-        fingerprint=wanted,
-        inputs=digests,
-        code_version=code_version(name),
-        engine_version=engine,
-        config=config,
-        metadata=metadata | {"bytes": size_of(path)},
-    )
-    store.commit(manifest)
-    remove(context.scratch)
-    return StageResult(manifest.digest, False, dict(manifest.metadata) | _cost(started))
-
-
-def _check_lineage(stage: Stage, store: Store, digests: Mapping[str, str]) -> None:
-    """Refuse an input that was made from another version of a second input: each may be whole, and yet they do not belong."""
-    for source in stage.inputs:
-        manifest = store.manifest(STAGES[source].output)
-        for ancestor, digest in (manifest.inputs if manifest else {}).items():
-            if digests.get(ancestor, digest) != digest:
-                raise ArtifactError(
-                    f"{source} was made from another {ancestor} (sha256 {digest[:12]}) than the one in the store "
-                    f"({digests[ancestor][:12]})",
-                    f"materialise {source} again",
-                )
-
-
-def _outside(stage: Stage, settings: Any) -> str:
-    """Digest of what a stage reads from outside the store, empty if it reads nothing there."""
-    return str(_function(stage.outside)(stage.name.removeprefix("raw_"), settings)) if stage.outside else ""
-
-
-def _function(name: str) -> Any:
-    module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
-
-
-def _cost(started: float) -> dict[str, Value]:
-    """Seconds and peak memory of the largest process (not part of the manifest: they would differ from run to run)."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    peak_mb = max(_own_peak_kb(), children) / 1024
-    return {"seconds": round(time.monotonic() - started, 2), "peak_mb": round(peak_mb, 1)}
-
-
-def _own_peak_kb() -> int:
-    """Peak resident memory of this process; Linux's own account, because ``getrusage`` counts what the parent had, too."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])  # type: ignore[index]  # always there on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

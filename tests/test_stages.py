@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 
 from geocal_core import stages
+from geocal_core.demo.sources import TABLES, WRITERS
 from geocal_core.errors import ArtifactError, ConfigError, InputError
 from geocal_core.progress import Silent, Value
-from geocal_core.settings import FitSettings, RawSettings, as_config, from_config, profile
-from geocal_core.stages import STAGES, Stage, StageContext, code_version, run_stage
+from geocal_core.running import run_stage
+from geocal_core.settings import FitSettings, RawSettings, TargetSettings, as_config, from_config, profile
+from geocal_core.sources import left_out
+from geocal_core.stages import STAGES, Stage, StageContext, code_version
 from geocal_core.store import Store
+from geocal_core.targets.registry import published_files, tables
 
 RUNS: list[str] = []
 
@@ -90,15 +94,15 @@ def test_new_figures_in_an_old_folder_are_read_again(tmp_path: Path) -> None:
     folder.mkdir()
     table = folder / "22in55cmcsv.csv"
     table.write_text("STATE,AGI_STUB\nWY,0\n")
-    settings = RawSettings(origin="folder", folder=str(folder))
-    first = run_stage("raw_irs_soi", settings, store, Silent())
+    settings = profile("demo").with_folder(str(folder)).stages["raw_irs"]
+    first = run_stage("raw_irs", settings, store, Silent())
     (folder / "of_another_agency.txt").write_text("not read here")
-    assert run_stage("raw_irs_soi", settings, store, Silent()).reused
+    assert run_stage("raw_irs", settings, store, Silent()).reused
     table.write_text("STATE,AGI_STUB\nWY,1\n")
-    second = run_stage("raw_irs_soi", settings, store, Silent())
+    second = run_stage("raw_irs", settings, store, Silent())
     assert not second.reused
     assert second.digest != first.digest
-    assert (store.path("raw/irs_soi") / table.name).read_text() == table.read_text()
+    assert (store.path("raw/irs") / table.name).read_text() == table.read_text()
 
 
 @pytest.mark.usefixtures("graph")
@@ -134,10 +138,11 @@ import tests.test_stages as t
 from pathlib import Path
 from geocal_core import stages
 from geocal_core.progress import Silent
+from geocal_core.running import run_stage
 from geocal_core.store import Store
 common = dict(settings=t.Word, run="tests.test_stages:write", group="g", description="d")
 stages.STAGES = {{"first": stages.Stage(name="first", output="x/first", inputs=(), **common)}}
-stages.run_stage("first", t.Word("killed"), Store({str(tmp_path)!r}), Silent())
+run_stage("first", t.Word("killed"), Store({str(tmp_path)!r}), Silent())
 """
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run([sys.executable, "-c", script], check=False, cwd=root)
@@ -170,10 +175,47 @@ def test_the_graph_is_closed_and_in_order() -> None:
     assert len({stage.output for stage in STAGES.values()}) == len(STAGES)
 
 
-def test_targets_from_a_folder_change_only_the_targets() -> None:
-    before, after = profile("demo"), profile("demo").with_folder("somewhere")
+def test_targets_from_a_folder_change_only_the_targets(tmp_path: Path) -> None:
+    before, after = profile("demo"), profile("demo").with_folder(str(tmp_path))
     changed = {name for name in STAGES if before.stages[name] != after.stages[name]}
-    assert changed == {"raw_census_acs", "raw_usda_snap", "raw_irs_soi", "target_db", "geography"}
+    assert changed == {*STAGES["target_db"].inputs, "target_db", "geography"}
+
+
+def test_files_that_a_folder_lacks_are_left_out_by_name_with_their_tables(tmp_path: Path) -> None:
+    """One file of each agency is missing: it and the tables that need it, and nothing else."""
+    for agency, files in published_files().items():
+        for file in files:
+            (tmp_path / agency).mkdir(exist_ok=True)
+            (tmp_path / agency / file.name.replace("?", "2").replace("*", "x")).write_text("1")
+    assert settings_of(tmp_path).without == ()
+    (tmp_path / "irs" / "22incd.csv").unlink()
+    assert settings_of(tmp_path).without == ("irs_soi_district",)
+    chosen = profile("demo").with_folder(str(tmp_path)).stages
+    assert chosen["raw_irs"] == RawSettings(origin="folder", folder=str(tmp_path), without=("??incd.csv",))
+    assert as_config(chosen["geography"])["agi_level"] == "state"
+    assert [(one.source, one.file.name) for one in left_out(chosen["raw_irs"])] == [("irs", "??incd.csv")]  # type: ignore[arg-type]
+
+
+def settings_of(folder: Path) -> TargetSettings:
+    found = profile("demo").with_folder(str(folder)).stages["target_db"]
+    assert isinstance(found, TargetSettings)
+    return found
+
+
+def test_targets_from_their_publishers_leave_out_what_is_on_pages_for_people() -> None:
+    chosen = profile("tiny").with_publisher("cache").stages
+    for agency, files in published_files().items():
+        if files:
+            by_hand = tuple(file.name for file in files if not file.remote_name)
+            settings = RawSettings(origin="publisher", folder="cache", states=("DE", "NY", "WY"), without=by_hand)
+            assert chosen[f"raw_{agency}"] == settings
+
+
+def test_the_demo_leaves_out_what_it_does_not_publish() -> None:
+    settings = profile("tiny").stages["target_db"]
+    assert isinstance(settings, TargetSettings)
+    assert set(settings.without) == set(tables()) - set(TABLES)
+    assert set(WRITERS) <= {name.removeprefix("raw_") for name in STAGES}
 
 
 def test_the_code_version_sees_the_modules_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,11 @@ def _writer(module: str) -> Writer:
 WRITERS: Mapping[str, Writer] = {
     "census_asec": _writer("asec"),
     "irs_puf": _writer("puf"),
-    "census_acs": _writer("acs"),
-    "usda_snap": _writer("usda"),
-    "irs_soi": _writer("irs"),
+    "census": _writer("acs"),
+    "usda": _writer("usda"),
+    "irs": _writer("irs"),
     "census_blocks": _writer("blocks"),
 }
+
+TABLES = ("census_acs_s0101", "census_acs_s2201_district", "irs_soi_state", "irs_soi_district", "usda_snap")
+"""Tables of the target database that can be read from what the demo nation publishes; a profile leaves all others out."""

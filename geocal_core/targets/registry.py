@@ -34,6 +34,11 @@ def tables() -> Mapping[str, Table]:
     return found
 
 
+def tables_of(agency: str) -> tuple[str, ...]:
+    """Names of the tables of one agency."""
+    return tuple(table.name for table in _module(agency).TABLES)
+
+
 def _names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(agencies.__path__))
 

@@ -30,7 +30,7 @@ def test_same_settings_give_the_same_bytes(agency: str, written: Path, tmp_path:
     assert digest_path(tmp_path) == digest_path(written / agency)
 
 
-@pytest.mark.parametrize("agency", ["census_asec", "irs_puf", "usda_snap", "census_blocks"])
+@pytest.mark.parametrize("agency", ["census_asec", "irs_puf", "usda", "census_blocks"])
 def test_another_seed_gives_other_bytes(agency: str, written: Path, tmp_path: Path) -> None:
     size = {"census_asec": 240, "irs_puf": 600}.get(agency, 0)
     WRITERS[agency](RawSettings(states=TINY, households=size, seed=1), tmp_path)
@@ -39,15 +39,15 @@ def test_another_seed_gives_other_bytes(agency: str, written: Path, tmp_path: Pa
 
 def test_a_larger_nation_has_the_same_districts(written: Path, tmp_path: Path) -> None:
     """What is published of New York does not depend on which other states are in scope."""
-    WRITERS["irs_soi"](RawSettings(states=("CA", "NY")), tmp_path)
-    first, second = (pd.read_csv(path / "24incd.csv") for path in (written / "irs_soi", tmp_path))
+    WRITERS["irs"](RawSettings(states=("CA", "NY")), tmp_path)
+    first, second = (pd.read_csv(path / "24incd.csv") for path in (written / "irs", tmp_path))
     pd.testing.assert_frame_equal(
         first[first.STATE == "NY"].reset_index(drop=True), second[second.STATE == "NY"].reset_index(drop=True)
     )
 
 
 def acs(folder: Path, name: str) -> pd.DataFrame:
-    header, *rows = json.loads((folder / "census_acs" / name).read_text())
+    header, *rows = json.loads((folder / "census" / name).read_text())
     return pd.DataFrame(rows, columns=header, dtype=object)
 
 
@@ -101,7 +101,7 @@ def soi(path: Path) -> pd.DataFrame:
 
 def test_irs_stubs_add_up_to_their_total(written: Path) -> None:
     for name, keys, stubs in (("24in55cmcsv.csv", ["STATE"], 10), ("24incd.csv", ["STATE", "CONG_DISTRICT"], 9)):
-        table = soi(written / "irs_soi" / name)
+        table = soi(written / "irs" / name)
         values = [column for column in table if column[0] in "NAM" and column != "AGI_STUB"]
         for _, place in table.groupby(keys):
             assert place["AGI_STUB"].tolist() == list(range(stubs + 1))
@@ -109,7 +109,7 @@ def test_irs_stubs_add_up_to_their_total(written: Path) -> None:
 
 
 def test_irs_states_are_the_sums_of_their_districts(written: Path) -> None:
-    states, districts = (soi(written / "irs_soi" / name) for name in ("24in55cmcsv.csv", "24incd.csv"))
+    states, districts = (soi(written / "irs" / name) for name in ("24in55cmcsv.csv", "24incd.csv"))
     values = [column for column in states if column[0] in "NAM" and column != "AGI_STUB"]
     total = states[states.AGI_STUB == 0].set_index("STATE")[values]
     of_district = districts[(districts.AGI_STUB == 0) & (districts.STATE != "US")]
@@ -121,7 +121,7 @@ def test_irs_states_are_the_sums_of_their_districts(written: Path) -> None:
 
 
 def test_irs_units_are_those_of_the_publication(written: Path) -> None:
-    table = soi(written / "irs_soi" / "24in55cmcsv.csv").set_index(["STATE", "AGI_STUB"])
+    table = soi(written / "irs" / "24in55cmcsv.csv").set_index(["STATE", "AGI_STUB"])
     row = table.loc[("NY", 0)]
     shipped = truth.returns().loc[list(state_of_code("NY").districts)].sum()
     assert row["N1"] == shipped["N1"]
@@ -138,18 +138,18 @@ def test_irs_units_are_those_of_the_publication(written: Path) -> None:
 
 def test_irs_header_is_the_published_one(written: Path, raw_folder: Path) -> None:
     published = next(raw_folder.rglob("22in55cmcsv.csv")).read_text().splitlines()
-    ours = (written / "irs_soi" / "24in55cmcsv.csv").read_text().splitlines()
+    ours = (written / "irs" / "24in55cmcsv.csv").read_text().splitlines()
     assert ours[0] == published[0]
     assert ours[1].startswith('US,0,"')
     first = next(csv.reader(io.StringIO(published[1])))
     assert "," in first[2]
     assert "," in next(csv.reader(io.StringIO(ours[1])))[2]
-    district = (written / "irs_soi" / "24incd.csv").read_text().splitlines()[0]
+    district = (written / "irs" / "24incd.csv").read_text().splitlines()[0]
     assert district.split(",")[4:] == published[0].split(",")[2:]
 
 
 def workbook(folder: Path) -> openpyxl.Workbook:
-    with zipfile.ZipFile(folder / "usda_snap" / "snap-zip-fy69tocurrent-6.zip") as archive:
+    with zipfile.ZipFile(folder / "usda" / "snap-zip-fy69tocurrent-6.zip") as archive:
         return openpyxl.load_workbook(io.BytesIO(archive.read("FY24.xlsx")))
 
 
@@ -201,7 +201,7 @@ def test_usda_sheets_are_laid_out_as_published(written: Path, raw_folder: Path) 
 
 
 def test_usda_regions_are_the_published_sheets(raw_folder: Path, tmp_path: Path) -> None:
-    WRITERS["usda_snap"](RawSettings(), tmp_path)
+    WRITERS["usda"](RawSettings(), tmp_path)
     with zipfile.ZipFile(next(raw_folder.rglob("snap-zip-fy69tocurrent-6.zip"))) as archive:
         published = openpyxl.load_workbook(io.BytesIO(archive.read("FY24.xlsx")))
     with zipfile.ZipFile(tmp_path / "snap-zip-fy69tocurrent-6.zip") as archive:

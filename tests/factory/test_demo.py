@@ -71,7 +71,7 @@ def test_a_failed_check_is_an_error_that_names_the_stage(tmp_path: Path, script:
     ("arguments", "environment", "line"),
     [
         (["--profile", "huge"], {}, "geocal: error: there is no profile 'huge'; the profiles are tiny, demo and full"),
-        ([], {"GEOCAL_COMPUTE": "k8s"}, "geocal: error: raw_census_acs: GEOCAL_COMPUTE is 'k8s': this version"),
+        ([], {"GEOCAL_COMPUTE": "k8s"}, "geocal: error: raw_census_asec: GEOCAL_COMPUTE is 'k8s': this version"),
     ],
 )
 def test_the_command_ends_with_one_clear_line(

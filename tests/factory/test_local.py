@@ -143,12 +143,12 @@ def test_the_genuine_command_speaks_the_same_protocol(genuine: Launch, tmp_path:
     published = tmp_path / "published" / "fns"
     published.mkdir(parents=True)
     (published / "snap-zip-fy69tocurrent-6.zip").write_bytes(b"workbooks")
-    results = [genuine("raw_usda_snap", origin="folder", folder=str(tmp_path / "published")) for _ in range(2)]
+    results = [genuine("raw_usda", origin="folder", folder=str(tmp_path / "published")) for _ in range(2)]
     assert all(result.success for result in results)
-    events = [result.asset_materializations_for_node("raw_usda_snap")[0] for result in results]
+    events = [result.asset_materializations_for_node("raw_usda")[0] for result in results]
     assert [event.metadata["reused"].value for event in events] == [False, True]
     assert len({(event.tags or {})["dagster/data_version"] for event in events}) == 1
-    assert (tmp_path / "store/raw/usda_snap/snap-zip-fy69tocurrent-6.zip").read_bytes() == b"workbooks"
+    assert (tmp_path / "store/raw/usda/snap-zip-fy69tocurrent-6.zip").read_bytes() == b"workbooks"
 
 
 def test_the_genuine_command_refuses_in_one_line(genuine: Launch, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ sys.exit(demo.main(["--profile", "tiny", "--root", sys.argv[1]]))
 def test_interrupting_the_factory_ends_the_stage(launch: Launch, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path), *FAKE_COMMAND],
-        env=os.environ | {"FAKE_STAGE": '{"raw_census_acs": "sleep"}', "PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"FAKE_STAGE": '{"raw_census_asec": "sleep"}', "PYTHONPATH": str(REPOSITORY)},
         stderr=subprocess.PIPE,
         text=True,
     )

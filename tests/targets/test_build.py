@@ -19,6 +19,7 @@ from geocal_core.store import Store, digest_path
 from geocal_core.targets.build import build, build_database
 from geocal_core.targets.registry import tables
 from geocal_core.targets.select import load_targets
+from geocal_core.targets.vocabulary import data_rows
 from tests.targets import agency_files as files
 from tests.targets.conftest import SETTINGS
 
@@ -75,9 +76,11 @@ def _stub_texts(place: int) -> list[str]:
 
 def test_nothing_else_is_in_it(small_db: Path) -> None:
     targets, _ = load_targets(small_db, 2024)
-    at_state = 18 + 2 + 1 + 1 + 10 + 8
-    at_district = 18 + 1 + 1 + 1 + 9 + 8
-    assert len(targets) == 4 * at_state + 4 * at_district
+    lines = data_rows("soi_lines.csv")
+    by_income = sum(row["by_income"] == "yes" for row in lines)
+    at_state = 18 + 2 + len(lines) + files.STATE_STUBS * by_income
+    at_district = 18 + 1 + len(lines) + files.DISTRICT_STUBS * by_income
+    assert len(targets) == files.TARGETS == 4 * at_state + 4 * at_district
 
 
 def test_same_files_same_bytes(agencies: Path, small_db: Path, tmp_path: Path) -> None:
@@ -108,7 +111,7 @@ def test_unit_of_the_three_children_column_is_found(small_db: Path, tmp_path: Pa
 
 
 def test_stage(agencies: Path, small_db: Path, tmp_path: Path) -> None:
-    folders = {"raw_census_acs": "acs_*", "raw_usda_snap": "snap*", "raw_irs_soi": "*in*.csv"}
+    folders = {"raw_census": "acs_*", "raw_usda": "snap*", "raw_irs": "*in*.csv"}
     inputs = {}
     for name, pattern in folders.items():
         inputs[name] = tmp_path / name
@@ -130,16 +133,16 @@ def test_stage(agencies: Path, small_db: Path, tmp_path: Path) -> None:
     numbers = build(context)
     assert reporter.checks == {"targets_complete": True}
     assert digest_path(context.output) == digest_path(small_db)
-    assert numbers["targets"] == 312
+    assert numbers["targets"] == files.TARGETS
     assert numbers["snap_dollars"] == sum(map(files.snap_dollars, (10, 11, 16)))
-    assert (numbers["national"], numbers["state"], numbers["district"]) == (40, 120, 152)
+    assert (numbers["national"], numbers["state"], numbers["district"]) == (155, 465, 588)
 
 
 @pytest.mark.parametrize("name", files.TABLES)
 def test_a_table_is_left_out_by_name(agencies: Path, tmp_path: Path, name: str) -> None:
     reporter = Silent()
     numbers = build_database(agencies, tmp_path / "less.db", replace(SETTINGS, without=(*SETTINGS.without, name)), reporter)
-    assert 0 < int(numbers["targets"]) < 312
+    assert 0 < int(numbers["targets"]) < files.TARGETS
     assert not any(message.startswith(f"{name}:") for message in reporter.messages)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from geocal_core.demo.sources import WRITERS
 from geocal_core.progress import Silent
-from geocal_core.settings import RawSettings, TargetSettings
+from geocal_core.settings import RawSettings, TargetSettings, profile
 from geocal_core.targets.build import build_database
 from geocal_core.targets.select import load_targets
 
@@ -22,10 +22,12 @@ FIPS = {"DE": 10, "NY": 36, "WY": 56}
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     """The folder of the written files, and the targets made of them."""
     folder = tmp_path_factory.mktemp("demo")
-    for agency in ("census_acs", "usda_snap", "irs_soi"):
+    for agency in ("census", "usda", "irs"):
         (folder / agency).mkdir()
         WRITERS[agency](RawSettings(states=STATES), folder / agency)
-    build_database(folder, folder / "policy_data.db", TargetSettings(states=STATES), Silent())
+    settings = profile("tiny").stages["target_db"]
+    assert isinstance(settings, TargetSettings)
+    build_database(folder, folder / "policy_data.db", settings, Silent())
     targets, _ = load_targets(folder / "policy_data.db", 2024)
     return folder, targets
 
@@ -38,7 +40,7 @@ def test_every_place_has_its_targets(demo: tuple[Path, pd.DataFrame]) -> None:
 
 def test_persons_add_up(demo: tuple[Path, pd.DataFrame]) -> None:
     folder, targets = demo
-    header, *rows = json.loads((folder / "census_acs" / "acs_S0101_state_2024.json").read_text())
+    header, *rows = json.loads((folder / "census" / "acs_S0101_state_2024.json").read_text())
     totals = pd.DataFrame(rows, columns=header).set_index("state")["S0101_C01_001E"].astype(int).drop("72")
     ages = targets[targets["domain_variable"] == "age"]
     by_state = ages["geographic_id"].where(ages["geo_level"] == "state", ages["geographic_id"].str[:-2])
@@ -50,7 +52,7 @@ def test_persons_add_up(demo: tuple[Path, pd.DataFrame]) -> None:
 
 def test_returns_and_income(demo: tuple[Path, pd.DataFrame]) -> None:
     folder, targets = demo
-    table = pd.read_csv(folder / "irs_soi" / "24in55cmcsv.csv", thousands=",")
+    table = pd.read_csv(folder / "irs" / "24in55cmcsv.csv", thousands=",")
     totals = table[table["AGI_STUB"] == 0].set_index("STATE").loc[list(STATES)]
     for variable, column, unit in (("tax_unit_count", "N1", 1), ("adjusted_gross_income", "A00100", 1000)):
         whole = targets[(targets["variable"] == variable) & (targets["domain_variable"] == "")]
@@ -64,7 +66,7 @@ def test_returns_and_income(demo: tuple[Path, pd.DataFrame]) -> None:
 def test_credits(demo: tuple[Path, pd.DataFrame]) -> None:
     """Column A59664 is in dollars in these files; the credits by number of children add up to all credits."""
     folder, targets = demo
-    table = pd.read_csv(folder / "irs_soi" / "24incd.csv")
+    table = pd.read_csv(folder / "irs" / "24incd.csv")
     whole = table[(table["AGI_STUB"] == 0) & (table["CONG_DISTRICT"] == 0) & table["STATE"].isin(STATES)]
     credits = targets[(targets["variable"] == "eitc") & (targets["geo_level"] == "district")]
     assert credits["value"].sum() == whole["A59660"].sum() * 1000

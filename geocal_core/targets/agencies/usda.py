@@ -20,9 +20,6 @@ from math import fsum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
-
 from geocal_core.errors import InputError
 from geocal_core.places.states import STATES
 from geocal_core.published import PublishedFile
@@ -53,7 +50,7 @@ _DAMAGED_ZIP = (
     NotImplementedError,
     RuntimeError,
 )
-_DAMAGED_WORKBOOK = (InvalidFileException, LookupError, ValueError, TypeError, AttributeError, SyntaxError, OverflowError)
+_DAMAGED_WORKBOOK = (LookupError, ValueError, TypeError, AttributeError, SyntaxError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -103,6 +100,9 @@ def _archive(raw: RawFiles) -> Path:
 
 
 def _workbook(path: Path, name: str) -> Any:
+    import openpyxl  # here, because the factory reads the agencies' declarations without it
+    from openpyxl.utils.exceptions import InvalidFileException
+
     try:
         with zipfile.ZipFile(path) as archive:
             members = {PurePosixPath(member).name: member for member in archive.namelist()}
@@ -113,7 +113,7 @@ def _workbook(path: Path, name: str) -> Any:
         return openpyxl.load_workbook(io.BytesIO(content), data_only=True)
     except _DAMAGED_ZIP as error:
         raise InputError(f"{path.name} is not a whole zip ({_line(error)})", _AGAIN) from error
-    except _DAMAGED_WORKBOOK as error:
+    except (InvalidFileException, *_DAMAGED_WORKBOOK) as error:
         raise InputError(f"{path.name}, {name} is not a whole workbook ({_line(error)})", _AGAIN) from error
 
 
