@@ -188,10 +188,10 @@ def _basic_assistance(sheet: Sheet) -> float:
     for line in (_LINE, _REST, _WHOLE):
         if line not in lines:
             raise InputError(f"{sheet.where} has no line {line!r}", _AGAIN)
-    for line in lines.values():
-        federal, of_state, total = (line.number(column, signed=True) for column in _FUNDS)
+    for row in lines.values():
+        federal, of_state, total = (row.number(column, signed=True) for column in _FUNDS)
         if abs(federal + of_state - total) > _CENT:
-            raise InputError(f"{line.where}: {_FEDERAL} and {_STATE_FUNDS} do not add up to {_ALL}", _AGAIN)
+            raise InputError(f"{row.where}: {_FEDERAL} and {_STATE_FUNDS} do not add up to {_ALL}", _AGAIN)
     paid, rest, whole = (lines[line].number(_ALL, signed=line == _REST) for line in (_LINE, _REST, _WHOLE))
     if abs(paid + rest - whole) > _CENT:
         raise InputError(f"{sheet.where}: the two parts of {_WHOLE} do not add up to it", _AGAIN)

@@ -122,7 +122,7 @@ def _ssi_by_place(file: str, rows: list[Row]) -> dict[int, Row]:
             added = sum(by_key[place, category].whole(column) for category in _CATEGORIES)
             if abs(added - whole) > slack:
                 raise InputError(
-                    f"{file}: {column.lower()} of the categories of {_called(place)} is {added:,} together, the total {whole:,}",
+                    f"{file}: {column.lower()} of the categories of {_called(place)} is {added:,} in all, the total {whole:,}",
                     _AGAIN,
                 )
     return {place: by_key[place, _TOTAL] for place in places}
