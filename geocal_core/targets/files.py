@@ -11,6 +11,7 @@ import io
 import json
 import math
 import re
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,18 +145,42 @@ class Row:
         return int(value)
 
 
-def read_text(path: Path) -> str:
-    """Text of a file (UTF-8, with or without a byte order mark); an empty file or a web page is an error."""
+def read_member(path: Path, member: str) -> bytes:
+    """A file in a zip, in whatever folder there; a damaged zip, or one that has no such file, is an error."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with zipfile.ZipFile(path) as archive:
+            names = {Path(name).name: name for name in archive.namelist()}
+            if member not in names:
+                there = ", ".join(sorted(names))
+                raise InputError(f"{path.name} has no {member}", f"get a zip that has it; this one has {there}")
+            return archive.read(names[member])
+    except InputError:
+        raise
+    except Exception as error:  # zipfile raises a dozen kinds on damaged archives
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path.name} is not a whole zip ({reason})", _AGAIN) from error
+
+
+def read_text(path: Path, member: str = "") -> str:
+    """Text of a file (UTF-8, with or without a byte order mark); an empty file or a web page is an error.
+
+    With ``member``, of a file in a zip.
+    """
+    where = _called(path, member)
+    try:
+        text = (read_member(path, member) if member else path.read_bytes()).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path.name} is not text in UTF-8 (byte {error.start})", _AGAIN) from error
+        raise InputError(f"{where} is not text in UTF-8 (byte {error.start})", _AGAIN) from error
     start = text.lstrip()[:1]
     if not start:
-        raise InputError(f"{path.name} is empty", _AGAIN)
+        raise InputError(f"{where} is empty", _AGAIN)
     if start == "<":
-        raise InputError(f"{path.name} is a web page, not the data", _AGAIN)
+        raise InputError(f"{where} is a web page, not the data", _AGAIN)
     return text
+
+
+def _called(path: Path, member: str) -> str:
+    return f"{path.name}, {member}" if member else path.name
 
 
 def read_api_table(path: Path, name_column: str) -> list[Row]:
@@ -178,19 +203,23 @@ def read_api_table(path: Path, name_column: str) -> list[Row]:
     return rows
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> list[Row]:
-    """Rows of a csv file with these columns, whose names are in capitals whatever the file writes."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+def read_csv(path: Path, columns: Sequence[str], member: str = "") -> list[Row]:
+    """Rows of a csv file with these columns, whose names are in capitals whatever the file writes.
+
+    With ``member``, of a csv file in a zip.
+    """
+    where = _called(path, member)
+    reader = csv.reader(io.StringIO(read_text(path, member), newline=""), strict=True)
     try:
         header = [cell.strip().upper() for cell in next(reader)]
-        _check_header(path.name, header)
+        _check_header(where, header)
         lacking = [column for column in columns if column not in header]
         if lacking:
-            raise InputError(f"{path.name} has no column {lacking[0]}", _AGAIN)
+            raise InputError(f"{where} has no column {lacking[0]}", _AGAIN)
         positions = {column: header.index(column) for column in columns}
-        return list(_csv_rows(path.name, reader, len(header), positions))
+        return list(_csv_rows(where, reader, len(header), positions))
     except csv.Error as error:
-        raise InputError(f"{path.name}, line {reader.line_num} cannot be read as csv ({error})", _AGAIN) from error
+        raise InputError(f"{where}, line {reader.line_num} cannot be read as csv ({error})", _AGAIN) from error
 
 
 def _csv_rows(name: str, reader: Any, width: int, positions: Mapping[str, int]) -> Iterable[Row]:
