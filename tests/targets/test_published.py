@@ -25,7 +25,7 @@ from geocal_core.targets.select import load_targets
 
 pytestmark = pytest.mark.raw
 
-SETTINGS = TargetSettings(without=("irs_soi_district",))
+SETTINGS = TargetSettings(without=("irs_soi_district", "cdc_births"))
 POPULATION = 340_110_990
 
 
