@@ -21,9 +21,10 @@ from geocal_core import __version__
 from geocal_core.errors import ArtifactError, ConfigError, GeocalError, system_error
 from geocal_core.progress import Pipes, Reporter, Terminal
 from geocal_core.running import StageResult, run_stage
-from geocal_core.settings import FitSettings, TargetSettings, from_config, profile
+from geocal_core.settings import FitSettings, from_config, profile
 from geocal_core.stages import STAGES, stage_named
 from geocal_core.store import Store, atomic, remove
+from geocal_core.targets.command import add_parser as add_targets
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,15 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument("--config", required=True, help='JSON file or inline JSON: {"root": …, "settings": {…}, "areas": […]}')
     stage.set_defaults(run=_stage)
 
-    targets = commands.add_parser("targets", help="the target database")
-    actions = targets.add_subparsers(required=True, metavar="ACTION")
-    build = actions.add_parser("build", help="build it from published agency files")
-    build.add_argument("--raw", type=Path, required=True, help="folder with the published files, at any depth")
-    build.add_argument("--output", type=Path, default=Path("policy_data.db"))
-    build.add_argument("--year", type=int, default=2024)
-    left_out = "tables to leave out (irs_soi_district where nothing is said: its published years are of earlier districts)"
-    build.add_argument("--without", nargs="*", default=["irs_soi_district"], metavar="TABLE", help=left_out)
-    build.set_defaults(run=_targets_build)
+    add_targets(commands)
 
     fit = commands.add_parser("fit", help="fit weights to a saved calibration package")
     fit.add_argument("package", type=Path)
@@ -89,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--lambda-l2", type=float)
     fit.add_argument("--beta", type=float)
     fit.add_argument("--learning-rate", type=float)
-    narrowed = "YAML rules (or default, full, holdout) that narrow the package's targets and hold some out, without a new package"
+    narrowed = (
+        "YAML rules (or default, full, holdout) that narrow the package's targets and hold some out, without a new package"
+    )
     fit.add_argument("--target-config", default="", metavar="FILE", help=narrowed)
     fit.set_defaults(run=_fit)
 
@@ -181,23 +176,6 @@ def _reporter() -> Iterator[tuple[Reporter, Any]]:
             terminal.progress(f"{'reused' if result.reused else 'made'} {result.digest[:12]}: {facts}")
 
         yield terminal, say
-
-
-def _targets_build(arguments: argparse.Namespace) -> int:
-    if not arguments.raw.is_dir():
-        raise ConfigError(f"{arguments.raw} is not a folder", "give the folder of published agency files")
-    if arguments.output.is_dir():
-        raise ConfigError(f"{arguments.output} is a folder", "give --output the name of the file to write")
-    from geocal_core.targets.build import build_database
-
-    settings = TargetSettings(year=arguments.year, without=tuple(arguments.without))
-    counts = build_database(arguments.raw, arguments.output, settings, Terminal())
-    if settings.without:
-        print(f"left out: {', '.join(settings.without)}")
-    for name, value in counts.items():
-        print(f"{name:40s} {value:>22,}" if isinstance(value, int) else f"{name:40s} {value:>22}")
-    print(f"written to {arguments.output}")
-    return 0
 
 
 def _fit(arguments: argparse.Namespace) -> int:
