@@ -22,6 +22,7 @@ _YEAR = TargetSettings().year
 _LEVELS = ("national", "state", "district")
 _KINDS = ("levels", "sources", "parts")
 _FORMATS = ("table", "csv", "json")
+_TOLD = ("targets", *_LEVELS)  # facts of a build that are told from the database
 
 
 def add_parser(commands: Any) -> None:
@@ -131,21 +132,23 @@ def _build(arguments: argparse.Namespace) -> int:
     if arguments.output.is_dir():
         raise ConfigError(f"{arguments.output} is a folder", "give --output the name of the file to write")
     from geocal_core.targets.build import build_database
+    from geocal_core.targets.layout import figure
 
     settings = TargetSettings(year=arguments.year, without=tuple(arguments.without), selection=arguments.selection)
     facts = build_database(arguments.raw, arguments.output, settings, Terminal())
-    if settings.without:
-        print(f"{'left out':22}{', '.join(settings.without)}")
-    for name, value in facts.items():
-        print(f"{name:22}{value:>22,.10g}" if isinstance(value, int | float) else f"{name:22}{value:>22}")
-    for title, text in _condition(arguments.output, settings.year).items():
-        print(f"{title:22}{text}")
+    said = {"left out": ", ".join(settings.without)} if settings.without else {}
+    said |= _condition(arguments.output, settings.year)
+    said |= {
+        name: figure(value) if isinstance(value, float) else f"{value}" for name, value in facts.items() if name not in _TOLD
+    }
+    for title, text in said.items():
+        print(f"{title.replace('_', ' '):22}{text}")
     print(f"{'written to':22}{arguments.output}")
     return 0
 
 
 def _condition(db: Path, year: int) -> dict[str, str]:
-    """What a user should know of a new database: how much is withheld, and where it contradicts itself."""
+    """What a user should know of a new database: its targets, how much is withheld, and where it contradicts itself."""
     from geocal_core.targets.consistency import find_contradictions
     from geocal_core.targets.inventory import stored_targets
 
@@ -153,7 +156,10 @@ def _condition(db: Path, year: int) -> dict[str, str]:
     withheld = targets.loc[targets["value"].isna(), "source"].value_counts()
     by_source = ", ".join(f"{count:,} {source}" for source, count in sorted(withheld.items()))
     more = f" (geocal targets list {db} --withheld)" if by_source else ""
+    active = targets.loc[targets["active"], "geo_level"]
+    by_level = ", ".join(f"{(active == level).sum():,} {level}" for level in _LEVELS)
     return {
+        "targets": f"{len(active):,}: {by_level}",
         "withheld figures": (by_source or "none") + more,
         "contradictions": f"{_summary(find_contradictions(db, year))} (geocal targets check {db})",
     }
@@ -241,8 +247,10 @@ def _check(arguments: argparse.Namespace) -> int:
         Column("other", "other", figure, right=True),
         Column("ratio", "ratio", lambda ratio: f"{ratio:.4g}", right=True),
         Column("follows", "follows", lambda source: source or "-", shrinks=True),
-        Column("reconciled", "left", lambda reconciled: "" if reconciled else "!"),
+        Column("reconciled", "open", lambda reconciled: "" if reconciled else "open"),
     ]
+    if arguments.form == "md":
+        columns += [Column(key, key.replace("_", " ")) for key in ("source", "other_source", "why")]
     summary = _summary(found)
     shown = laid_out(rows, columns, arguments.form, arguments.limit)
     if arguments.form in ("table", "md"):

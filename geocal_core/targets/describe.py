@@ -7,12 +7,22 @@ own. No database here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from geocal_core.errors import ConfigError
 from geocal_core.places.states import DISTRICTS, STATES, state_of_code, state_of_fips
 from geocal_core.targets.constraints import Constraint
 from geocal_core.targets.figures import NATION
 from geocal_core.targets.vocabulary import COUNT, DOLLAR, variables
+
+
+class _Truth(NamedTuple):
+    """Words for a variable that is true or false."""
+
+    holds: str
+    holds_not: str
+    short: str
+
 
 _UNITS = {
     "person": "persons",
@@ -23,7 +33,7 @@ _UNITS = {
     "marital_unit": "marital units",
 }
 _TRUE, _FALSE = ("True", "1"), ("False", "0")
-_TRUTHS = {"tax_unit_is_filer": ("that file a tax return", "that file no tax return")}
+_TRUTHS = {"tax_unit_is_filer": _Truth("that file a tax return", "that file no tax return", "filer")}
 _BOUNDS = {"==": "of", "!=": "other than", ">": "above", ">=": "of at least", "<": "below", "<=": "of at most"}
 _OLDEST = 120  # an age bin that reaches further is open at the top
 _CODES = {str(place): place for place in (NATION, *(state.fips for state in STATES), *DISTRICTS)}
@@ -100,13 +110,15 @@ def stratum_in_words(rules: Iterable[Constraint], place: int) -> str:
 
 
 def compact(rules: Iterable[Constraint]) -> str:
-    """Constraints as short as they can be exact: ``-1<age<5, snap>0``."""
+    """Constraints as short as they can be unambiguous: ``-1<age<5, filer``."""
     parts = []
     for variable, of_one in _by_variable(rules).items():
         by_side = {constraint.operation[0]: constraint for constraint in of_one}
         low, high = by_side.get(">"), by_side.get("<")
         if low is not None and high is not None:
             parts.append(f"{low.value}{low.operation.replace('>', '<')}{variable}{high.operation}{high.value}")
+        elif variable in _TRUTHS and (holds := _holds(of_one)) is not None:
+            parts.append(_TRUTHS[variable].short if holds else f"no {_TRUTHS[variable].short}")
         else:
             parts += [str(constraint) for constraint in of_one]
     return ", ".join(parts)
@@ -132,16 +144,23 @@ def _by_variable(rules: Iterable[Constraint]) -> Mapping[str, list[Constraint]]:
 def _condition(name: str, of_one: list[Constraint]) -> str:
     known = variables().get(name)
     unit = known.unit if known is not None else "text"
-    first = of_one[0]
-    if unit == "truth" and len(of_one) == 1 and first.operation in ("==", "!=") and first.value in (*_TRUE, *_FALSE):
-        holds = (first.value in _TRUE) == (first.operation == "==")
-        return _TRUTHS.get(name, (f"where {name} holds", f"where {name} does not hold"))[0 if holds else 1]
+    if unit == "truth" and (holds := _holds(of_one)) is not None:
+        truth = _TRUTHS.get(name, _Truth(f"where {name} holds", f"where {name} does not hold", name))
+        return truth.holds if holds else truth.holds_not
     if any(constraint.number is None for constraint in of_one):
         return " and ".join(f"where {name} is {'not ' if c.operation == '!=' else ''}{c.value}" for c in of_one)
     if name == "age" and (ages := _ages(of_one)):
         return ages
     bounds = [f"{_BOUNDS[c.operation]} {_amount(c, unit)}" for c in of_one]
     return f"with {name} {' and '.join(bounds)}"
+
+
+def _holds(of_one: list[Constraint]) -> bool | None:
+    """Whether constraints on a truth value want it to hold; None where they say neither."""
+    first = of_one[0]
+    if len(of_one) > 1 or first.operation not in ("==", "!=") or first.value not in (*_TRUE, *_FALSE):
+        return None
+    return (first.value in _TRUE) == (first.operation == "==")
 
 
 def _ages(of_one: list[Constraint]) -> str:

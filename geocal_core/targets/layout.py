@@ -110,12 +110,13 @@ def _csv(rows: Sequence[Row]) -> str:
 def _table(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     cells = [[column.title for column in columns], *([column.shown(row[column.key]) for column in columns] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
-    spare = WIDTH - sum(widths) - 2 * (len(columns) - 1)
-    for index, column in enumerate(columns):
-        if column.shrinks and spare < 0:
-            cut = min(-spare, max(widths[index] - _LEAST, 0))
-            widths[index] -= cut
-            spare += cut
+    over = sum(widths) + 2 * (len(columns) - 1) - WIDTH
+    shrinking = [index for index, column in enumerate(columns) if column.shrinks]
+    for _ in range(over):
+        widest = max(shrinking, key=lambda index: widths[index], default=None)
+        if widest is None or widths[widest] <= _LEAST:
+            break
+        widths[widest] -= 1
     return [
         "  ".join(_cell(text, width, column.right) for text, width, column in zip(line, widths, columns, strict=True)).rstrip()
         for line in cells
@@ -123,8 +124,9 @@ def _table(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
 
 
 def _cell(text: str, width: int, right: bool) -> str:
-    if len(text) > width:
-        text = text[: width - 1] + "…"
+    if len(text) > width:  # the middle goes: bounds stand at both ends
+        head = width // 2
+        text = f"{text[:head]}…{text[len(text) - width + head + 1 :]}"
     return text.rjust(width) if right else text.ljust(width)
 
 

@@ -91,6 +91,9 @@ def test_compact() -> None:
     assert compact(rules("snap > 0", "age < 5", "age > -1")) == "-1<age<5, snap>0"
     assert compact(rules("age >= 18", "age <= 64")) == "18<=age<=64"
     assert compact(()) == ""
+    assert compact(rules("tax_unit_is_filer == 1", "eitc > 0")) == "eitc>0, filer"
+    assert compact(rules("tax_unit_is_filer == False")) == "no filer"
+    assert compact(rules("is_female == True")) == "is_female==True"
 
 
 @given(st.sampled_from(PLACES))
