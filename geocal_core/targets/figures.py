@@ -177,6 +177,8 @@ class Table:
         What the publisher rounds counts and dollars to; parts may differ from their whole by that much each.
     unplaced : float
         Share of a whole that the publisher may leave out of all its parts, because it could not be placed in one.
+    net : frozenset of str
+        Variables of which profits and losses are set off, so that a share of the whole does not bound what is unplaced.
     complete : bool
         Whether it has a figure for every place of its levels; not so where a program runs in some states only.
     whole_nation : bool
@@ -191,6 +193,7 @@ class Table:
     count_rounding: float = 0.0
     dollar_rounding: float = 0.0
     unplaced: float = 0.0
+    net: frozenset[str] = frozenset()
     complete: bool = True
     whole_nation: bool = False
     growth: Callable[[RawFiles, Scope], list[PlaceGrowth]] | None = None

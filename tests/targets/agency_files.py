@@ -10,6 +10,8 @@ from typing import Any
 
 import openpyxl
 
+from geocal_core.targets.vocabulary import data_rows
+
 CODES = ("DE", "DC", "ID")
 TABLES = ("census_acs_s0101", "census_acs_s2201_district", "irs_soi_state", "irs_soi_district", "usda_snap")
 """The tables that are written here; builds of this nation leave out the others."""
@@ -18,6 +20,7 @@ POSTAL = {10: "DE", 11: "DC", 16: "ID"}
 DISTRICTS = {10: [("00", 1001)], 11: [("98", 1101)], 16: [("01", 1601), ("02", 1602)]}
 MONTHS = ("Oct", "Nov", "Dec", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep")
 STATE_STUBS, DISTRICT_STUBS = 10, 9
+TARGETS = 1208
 
 
 def age(district: int, index: int) -> int:
@@ -204,11 +207,27 @@ def _soi_rows(head: dict[str, str], districts: list[int], stubs: int, unit: int)
         row["N1"] = sum(returns(d, s) for d in districts for s in within)
         row["A00100"] = sum(income(d, s) for d in districts for s in within)
         of_children = [tuple(map(sum, zip(*[credits(d, k) for d in districts], strict=True))) for k in range(4)]
-        share = 1 if stub == 0 else 0
+        share = 1 if stub in (0, STUB_OF_CREDITS) else 0
         row["N59660"] = share * sum(n for n, _ in of_children)
         row["A59660"] = share * sum(a for _, a in of_children)
         for k, (number, amount) in enumerate(of_children):
             row[f"N5966{k + 1}"] = share * number
             row[f"A5966{k + 1}"] = share * amount * (unit if k == 3 else 1)
+        for column in SOI_COLUMNS:
+            if column not in row:
+                row[column] = sum(line(column, d, s) for d in districts for s in within)
         rows.append(row)
     return rows
+
+
+STUB_OF_CREDITS = 3
+NET = ("A00900", "A01000", "A26270", "A25870")
+SOI_COLUMNS = tuple(dict.fromkeys(c for row in data_rows("soi_lines.csv") for c in row["columns"].split("+")))
+
+
+def line(column: str, district: int, stub: int) -> int:
+    """A cell of any other line: returns, or thousands of dollars, of which net incomes are losses in the first stub."""
+    key = sum(map(ord, column))
+    if column.startswith("N"):
+        return 10 * (key % 5 + stub + district % 3)
+    return (-1 if stub == 1 and column in NET else 1) * (key + 37 * stub + district % 11)

@@ -131,7 +131,8 @@ def test_stage(agencies: Path, small_db: Path, tmp_path: Path) -> None:
         fingerprint="",
     )
     numbers = build(context)
-    assert reporter.checks == {"targets_complete": True}
+    checks = ("targets_complete", "targets_known_totals", "targets_counts", "targets_hierarchy")
+    assert reporter.checks == dict.fromkeys(checks, True)
     assert digest_path(context.output) == digest_path(small_db)
     assert numbers["targets"] == files.TARGETS
     assert numbers["snap_dollars"] == sum(map(files.snap_dollars, (10, 11, 16)))
@@ -213,5 +214,6 @@ def test_levels_add_up_in_the_database(small_db: Path) -> None:
         }
     assert sums["state"] == pytest.approx(sums["national"])
     shared = set(sums["district"]) & set(sums["state"])
-    assert len(shared) == 18 + 2 + 8 + 8  # ages, filers and AGI, eight sizes of income, credits
+    lines = data_rows("soi_lines.csv")
+    assert len(shared) == 18 + len(lines) + 8 * sum(row["by_income"] == "yes" for row in lines)  # eight sizes are at both
     assert {key: sums["district"][key] for key in shared} == pytest.approx({key: sums["state"][key] for key in shared})

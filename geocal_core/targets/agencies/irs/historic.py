@@ -1,55 +1,106 @@
-"""IRS Statistics of Income, Historic Table 2: returns, adjusted gross income and earned income credit by state and district.
+"""IRS Statistics of Income, Historic Table 2: returns, incomes, deductions, taxes and credits by state and district.
 
 ``{yy}in55cmcsv.csv`` has the United States and the states by size of income, ``{yy}incd.csv`` the districts; ``yy`` is the tax
-year, and the latest one not after the year wanted is read. The nation is the United States less Puerto Rico and other areas
-(military and foreign addresses), so that states add up to it. Narrow in one thing: a district file of a tax year before 2024
-has the districts of an earlier congress and is refused.
+year, and the latest one not after the year wanted is read. What is read is data: ``soi_lines.csv`` has a line for each target.
+The nation is the United States less Puerto Rico and other areas (military and foreign addresses), so that states add up to it.
+Districts of an earlier Congress (``soi_congress.csv``) are carried over to those in force by population.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geocal_core.errors import ConfigError, InputError
 from geocal_core.places.catalogue import CONGRESS
 from geocal_core.places.states import State, state_of_code
 from geocal_core.published import PublishedFile
 from geocal_core.targets.constraints import Constraint
-from geocal_core.targets.figures import NATION, Figure, Scope, Table
+from geocal_core.targets.figures import NATION, Domain, Figure, Scope, Table
 from geocal_core.targets.files import RawFiles, Row, read_csv
+from geocal_core.targets.redistricting import Crosswalk, find_crosswalk
+from geocal_core.targets.vocabulary import data_rows
+
+Floats = NDArray[np.float64]
 
 _SOURCE = "IRS SOI"
 _AGAIN = "get the file again from IRS SOI"
 _US = "US"
 _OUTSIDE = ("OA", "PR")
-_FIRST_YEAR_OF_CONGRESS = 2024
 
 # Bounds of the sizes of adjusted gross income, in dollars; stub 1 lies below the first. The district file ends with
 # 500,000 or more (stub 9), the state file divides that at 1,000,000 (stubs 9 and 10).
 _DISTRICT_BOUNDS = (1, 10_000, 25_000, 50_000, 75_000, 100_000, 200_000, 500_000)
 _STATE_BOUNDS = (*_DISTRICT_BOUNDS, 1_000_000)
 
-_RETURNS, _AGI = "N1", "A00100"
-_EITC_RETURNS, _EITC = "N59660", "A59660"
-_CHILDREN: tuple[tuple[str, Constraint], ...] = (
-    ("59661", Constraint("eitc_child_count", "==", "0")),
-    ("59662", Constraint("eitc_child_count", "==", "1")),
-    ("59663", Constraint("eitc_child_count", "==", "2")),
-    ("59664", Constraint("eitc_child_count", ">", "2")),
-)
-_COUNTS = (_RETURNS, _EITC_RETURNS, *(f"N{line}" for line, _ in _CHILDREN))
-_AMOUNTS = (_AGI, _EITC, *(f"A{line}" for line, _ in _CHILDREN))
 _THOUSAND = 1000.0
 _COUNT_ROUNDING, _DOLLAR_ROUNDING = 10.0, 1000.0
-# Returns whose ZIP code is missing or lies in another state are in the state file but in no district.
-_UNPLACED = 0.02
-# Credits with three or more children, in thousands of dollars or in dollars: see _three_children_unit.
-_UNSURE = "A59664"
+# Returns whose ZIP code is missing or lies in another state are in the state file but in no district: up to 2.5 percent of the
+# returns of a state in tax year 2022, and more of the incomes that few returns have (of Montana's income 5 percent).
+_UNPLACED = 0.15
+# Districts against the rows of states and of the United States in their own file.
+_OWN_TOTAL = 1e-3
+# Returns and credits by number of children, which make up a column; the last in thousands of dollars or in dollars: see
+# _three_children_unit.
+_CHILDREN, _ALL_CHILDREN = ("59661", "59662", "59663", "59664"), "59660"
+_UNSURE = f"A{_CHILDREN[-1]}"
 
 FILER = (Constraint("tax_unit_is_filer", "==", "1"),)
+_CONSTRAINT = re.compile(r"(\w+)(==|!=|>=|<=|>|<)(.+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One target of Historic Table 2: a line of ``data/soi_lines.csv``."""
+
+    variable: str
+    columns: tuple[str, ...]
+    domain: Domain
+    by_income: bool
+    net: bool
+    since: int
+
+
+@cache
+def _lines() -> tuple[_Line, ...]:
+    return tuple(
+        _Line(
+            row["variable"],
+            tuple(row["columns"].split("+")),
+            (FILER, *((constraints,) if (constraints := _constraints(row["domain"])) else ())),
+            row["by_income"] == "yes",
+            row["net"] == "yes",
+            int(row["since"] or 0),
+        )
+        for row in data_rows("soi_lines.csv")
+    )
+
+
+def _constraints(text: str) -> tuple[Constraint, ...]:
+    matches = [_CONSTRAINT.fullmatch(part) for part in text.split()]
+    if None in matches:
+        raise AssertionError(f"soi_lines.csv has the domain {text!r}")
+    return tuple(Constraint(*match.groups()) for match in matches if match)
+
+
+def _columns(year: int) -> tuple[str, ...]:
+    """Columns that the files of a tax year have and that are read or checked, each once."""
+    found = [column for line in _lines() if line.since <= year for column in line.columns]
+    if _UNSURE in found:
+        found += [f"{kind}{_ALL_CHILDREN}" for kind in ("N", "A")]
+    return tuple(dict.fromkeys(found))
+
+
+@cache
+def _signed() -> frozenset[str]:
+    """Columns in which profits and losses are set off."""
+    return frozenset(column for line in _lines() if line.net for column in line.columns)
 
 
 @dataclass(frozen=True)
@@ -66,8 +117,8 @@ class _Layout:
         return len(self.bounds) + 1
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        return ("STATE", "AGI_STUB", *(("CONG_DISTRICT",) if self.by_district else ()), *_COUNTS, *_AMOUNTS)
+    def keys(self) -> tuple[str, ...]:
+        return ("STATE", "AGI_STUB", *(("CONG_DISTRICT",) if self.by_district else ()))
 
 
 _STATES = _Layout("in55cmcsv.csv", _STATE_BOUNDS, False, "irs_soi_state")
@@ -75,45 +126,88 @@ _DISTRICTS = _Layout("incd.csv", _DISTRICT_BOUNDS, True, "irs_soi_district")
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Figures of one row group of a file, in returns and dollars: totals (stub 0) by column, and returns by stub."""
+class _File:
+    """What stands in a file of one tax year.
 
-    where: str
-    total: Mapping[str, float]
-    returns: tuple[float, ...]
+    Attributes
+    ----------
+    path, year, layout :
+    columns : tuple of str
+    places : mapping of (str, int) to ndarray of shape (stubs + 1, columns)
+        By STATE and CONG_DISTRICT (0 in the state file): returns and dollars by AGI_STUB, of which 0 is the total.
+    empty : frozenset of str
+        Columns that are 0 in every row: the file does not fill them.
+    """
+
+    path: Path
+    year: int
+    layout: _Layout
+    columns: tuple[str, ...]
+    places: Mapping[tuple[str, int], Floats]
+    empty: frozenset[str]
+
+    def half_units(self) -> Floats:
+        """How much rounding may change a cell of each column: returns are in tens, dollars in thousands."""
+        return np.array([(_COUNT_ROUNDING if c.startswith("N") else _DOLLAR_ROUNDING) / 2 for c in self.columns])
 
 
 def _read_states(raw: RawFiles, scope: Scope) -> list[Figure]:
-    path, year = _latest(raw, scope, _STATES)
-    groups = _groups(path, _STATES)
-    places = {code: place for (code, _), place in groups.items()}
-    scope.check_states({_state(code, path).fips for code in places if code not in (_US, *_OUTSIDE)}, path.name)
+    file = _read(raw, scope, _STATES)
+    places = {code: table for (code, _), table in file.places.items()}
+    scope.check_states({_state(code, file.path).fips for code in places if code not in (_US, *_OUTSIDE)}, file.path.name)
     if _US not in places:
-        raise InputError(f"{path.name} has no row of the United States (STATE US)", _AGAIN)
-    nation = _less(places[_US], [places[code] for code in _OUTSIDE if code in places])
-    return list(_figures({NATION: nation} | {state.fips: places[state.code] for state in scope.states}, year, _STATES, path))
+        raise InputError(f"{file.path.name} has no row of the United States (STATE US)", _AGAIN)
+    nation = places[_US] - np.sum([places[code] for code in _OUTSIDE if code in places], axis=0)
+    return list(_figures({NATION: nation} | {state.fips: places[state.code] for state in scope.states}, file, ""))
 
 
 def _read_districts(raw: RawFiles, scope: Scope) -> list[Figure]:
-    path, year = _latest(raw, scope, _DISTRICTS)
-    if year < _FIRST_YEAR_OF_CONGRESS:
-        raise InputError(
-            f"{path.name} has districts of a congress before the {CONGRESS}th",
-            "leave its table out (setting without: irs_soi_district), or get the file of tax year 2024",
-        )
-    by_state: dict[str, dict[int, _Place]] = {}
-    for (code, number), place in _groups(path, _DISTRICTS).items():
+    file = _read(raw, scope, _DISTRICTS)
+    congress = _congress(file)
+    by_state: dict[str, dict[int, Floats]] = {}
+    for (code, number), table in file.places.items():
         if code not in (_US, *_OUTSIDE):
-            by_state.setdefault(code, {})[number] = place
-    scope.check_states({_state(code, path).fips for code in by_state}, path.name)
-    places: dict[int, _Place] = {}
+            by_state.setdefault(code, {})[number] = table
+    scope.check_states({_state(code, file.path).fips for code in by_state}, file.path.name)
+    crosswalk = _crosswalk(raw, scope, congress)
+    places: dict[int, Floats] = {}
     for state in scope.states:
-        places |= _districts_of(state, by_state[state.code], path)
-    return list(_figures(places, year, _DISTRICTS, path))
+        codes = tuple(code for code in crosswalk.old if code // 100 == state.fips)
+        places |= _districts_of(state, codes, by_state[state.code], file, congress)
+    if (_US, 0) in file.places:
+        _check_own_total(list(places.values()), file.places[_US, 0], file, _US)
+    if congress == CONGRESS:
+        return list(_figures(places, file, ""))
+    carried = crosswalk.through(np.stack([places[code].ravel() for code in crosswalk.old]))
+    shape = next(iter(places.values())).shape
+    return list(
+        _figures(
+            {code: row.reshape(shape) for code, row in zip(crosswalk.new, carried, strict=True)},
+            file,
+            f", districts of the {congress}th Congress shared out by population ({crosswalk.source})",
+        )
+    )
 
 
-def _latest(raw: RawFiles, scope: Scope, layout: _Layout) -> tuple[Path, int]:
-    """The file of the latest tax year not after the year wanted, and that tax year."""
+def _congress(file: _File) -> int:
+    """The Congress whose districts a file has, by its tax year."""
+    known = {int(row["tax_year"]): int(row["congress"]) for row in data_rows("soi_congress.csv")}
+    if file.year not in known:
+        raise InputError(
+            f"{file.path.name}: the Congress whose districts a file of tax year {file.year} has is not known",
+            f"leave the table {file.layout.table} out (setting without), or add the year to data/soi_congress.csv",
+        )
+    return known[file.year]
+
+
+def _crosswalk(raw: RawFiles, scope: Scope, congress: int) -> Crosswalk:
+    if congress == CONGRESS:
+        return Crosswalk.identity(CONGRESS, (code for state in scope.states for code in state.districts))
+    return find_crosswalk(raw, congress).within(state.fips for state in scope.states)
+
+
+def _read(raw: RawFiles, scope: Scope, layout: _Layout) -> _File:
+    """The file of the latest tax year not after the year wanted; what does not add up in it is an error."""
     found = raw.matching(rf"\d\d{re.escape(layout.suffix)}")
     by_year = {2000 + int(name[:2]): path for name, path in found.items()}
     usable = [year for year in by_year if year <= scope.year]
@@ -123,77 +217,91 @@ def _latest(raw: RawFiles, scope: Scope, layout: _Layout) -> tuple[Path, int]:
             f"a file {{yy}}{layout.suffix} of {scope.year} or before is wanted below {raw.place}, and {there}",
             f"get it from IRS SOI, or leave the table {layout.table} out (setting without)",
         )
-    return raw.use(by_year[max(usable)]), max(usable)
-
-
-def _groups(path: Path, layout: _Layout) -> dict[tuple[str, int], _Place]:
-    """Figures of a file by (STATE, CONG_DISTRICT); the second is 0 in the state file."""
-    rows = read_csv(path, layout.columns)
+    year = max(usable)
+    path, columns = raw.use(by_year[year]), _columns(year)
     by_key: dict[tuple[str, int], dict[int, Row]] = {}
-    for row in rows:
+    for row in read_csv(path, (*layout.keys, *columns)):
         key = (row.text("STATE").upper(), row.whole("CONG_DISTRICT") if layout.by_district else 0)
         stub = row.whole("AGI_STUB")
         if stub in by_key.setdefault(key, {}):
             raise InputError(f"{row.where}: AGI_STUB {stub} of {_called(key)} is there twice", _AGAIN)
         by_key[key][stub] = row
-    unit = _three_children_unit(path, [stubs[0] for stubs in by_key.values() if 0 in stubs])
-    return {key: _place(f"{path.name}, {_called(key)}", stubs, layout, unit) for key, stubs in by_key.items()}
+    places = {key: _cells(f"{path.name}, {_called(key)}", rows, layout, columns) for key, rows in by_key.items()}
+    if _UNSURE in columns:
+        unit = _three_children_unit(path, columns, [table[0] for table in places.values()])
+        for table in places.values():
+            table[:, columns.index(_UNSURE)] *= unit / _THOUSAND
+    filled = np.any([(table != 0).any(axis=0) for table in places.values()], axis=0)
+    empty = frozenset(column for column, any_filled in zip(columns, filled, strict=True) if not any_filled)
+    file = _File(path, year, layout, columns, places, empty)
+    for key, table in places.items():
+        _check_place(f"{path.name}, {_called(key)}", table, file)
+    return file
 
 
 def _called(key: tuple[str, int]) -> str:
     return f"{key[0]} district {key[1]}" if key[1] else key[0]
 
 
-def _three_children_unit(path: Path, totals: list[Row]) -> float:
+def _cells(where: str, rows: Mapping[int, Row], layout: _Layout, columns: Sequence[str]) -> Floats:
+    """Returns and dollars of one place by AGI_STUB and column, all amounts taken to be in thousands."""
+    lacking = sorted(set(range(layout.stubs + 1)) ^ set(rows))
+    if lacking:
+        raise InputError(f"{where} has not AGI_STUB 0 to {layout.stubs} (see {lacking[0]})", _AGAIN)
+    return np.array([[_cell(rows[stub], column) for column in columns] for stub in range(layout.stubs + 1)])
+
+
+def _cell(row: Row, column: str) -> float:
+    return row.whole(column) if column.startswith("N") else _THOUSAND * row.number(column, signed=column in _signed())
+
+
+def _three_children_unit(path: Path, columns: Sequence[str], totals: Sequence[Floats]) -> float:
     """Dollars in a unit of column A59664.
 
     Publications disagree: it is in thousands of dollars like every other amount, or in dollars. The credits by number of
     children add up to column A59660 in one of the two units only; if they do in neither, the file is refused.
     """
-    two_or_fewer = sum(row.number(f"A{line}") for row in totals for line, _ in _CHILDREN[:-1])
-    whole = sum(row.number(_EITC) for row in totals)
-    three_or_more = sum(row.number(_UNSURE) for row in totals)
-    allowed = 0.01 * whole + len(totals)
+    added = dict(zip(columns, np.sum(totals, axis=0), strict=True))
+    whole, unsure = added[f"A{_ALL_CHILDREN}"], added[_UNSURE]
+    others = sum(added[f"A{line}"] for line in _CHILDREN[:-1])
+    allowed = 0.01 * whole + _THOUSAND * len(totals)
     for unit in (_THOUSAND, 1.0):
-        if abs(two_or_fewer + three_or_more * unit / _THOUSAND - whole) <= allowed:
+        if abs(others + unsure * unit / _THOUSAND - whole) <= allowed:
             return unit
     raise InputError(
-        f"{path.name}: credits by number of children (A59661 to A59664) add up to column {_EITC} neither in dollars nor in "
-        "thousands of dollars",
+        f"{path.name}: credits by number of children (A59661 to {_UNSURE}) add up to column A{_ALL_CHILDREN} neither in "
+        "dollars nor in thousands of dollars",
         _AGAIN,
     )
 
 
-def _place(where: str, stubs: Mapping[int, Row], layout: _Layout, unit: float) -> _Place:
-    lacking = sorted(set(range(layout.stubs + 1)) ^ set(stubs))
-    if lacking:
-        raise InputError(f"{where} has not AGI_STUB 0 to {layout.stubs} (see {lacking[0]})", _AGAIN)
-    total = {column: float(stubs[0].whole(column)) for column in _COUNTS}
-    for column in _AMOUNTS:
-        in_thousands = stubs[0].number(column, signed=column == _AGI)
-        total[column] = in_thousands * (unit if column == _UNSURE else _THOUSAND)
-    returns = tuple(float(stubs[stub].whole(_RETURNS)) for stub in range(1, layout.stubs + 1))
-    income = sum(stubs[stub].number(_AGI, signed=True) for stub in range(1, layout.stubs + 1)) * _THOUSAND
-    parts = layout.stubs + 1
-    for column, added in ((_RETURNS, sum(returns)), (_AGI, income)):
-        if abs(added - total[column]) > _rounding(column) * parts:
-            raise InputError(f"{where}: column {column} of the AGI_STUBs does not add up to AGI_STUB 0", _AGAIN)
-    children = sum(total[f"N{line}"] for line, _ in _CHILDREN)
-    if abs(children - total[_EITC_RETURNS]) > _rounding(_RETURNS) * parts:
-        raise InputError(f"{where}: columns N59661 to N59664 do not add up to {_EITC_RETURNS}", _AGAIN)
-    return _Place(where, total, returns)
+def _check_place(where: str, table: Floats, file: _File) -> None:
+    """Refuse a place whose AGI_STUBs do not add up to AGI_STUB 0, or its parts of the earned income credit to the whole."""
+    half = file.half_units()
+    wrong = np.flatnonzero(np.abs(table[1:].sum(axis=0) - table[0]) > half * len(table))
+    if len(wrong):
+        raise InputError(f"{where}: column {file.columns[wrong[0]]} of the AGI_STUBs does not add up to AGI_STUB 0", _AGAIN)
+    if _UNSURE not in file.columns:
+        return
+    for kind in ("N", "A"):
+        parts = [file.columns.index(f"{kind}{line}") for line in _CHILDREN]
+        whole = file.columns.index(f"{kind}{_ALL_CHILDREN}")
+        # A total is itself the sum of sizes of income that were rounded one by one.
+        if abs(table[0, parts].sum() - table[0, whole]) > 2 * half[whole] * len(table):
+            called = f"{kind}{_CHILDREN[0]} to {kind}{_CHILDREN[-1]}"
+            raise InputError(f"{where}: columns {called} do not add up to {kind}{_ALL_CHILDREN}", _AGAIN)
 
 
-def _rounding(column: str) -> float:
-    """Unit to which a column is rounded: returns to tens, dollars to thousands."""
-    return _COUNT_ROUNDING if column.startswith("N") else _DOLLAR_ROUNDING
-
-
-def _less(whole: _Place, parts: list[_Place]) -> _Place:
-    """A place without some of its parts."""
-    total = {column: value - sum(part.total[column] for part in parts) for column, value in whole.total.items()}
-    returns = tuple(value - sum(part.returns[i] for part in parts) for i, value in enumerate(whole.returns))
-    return _Place(whole.where, total, returns)
+def _check_own_total(parts: Sequence[Floats], whole: Floats, file: _File, called: str) -> None:
+    """Refuse districts that do not add up to the row of their state, or of the United States, in the same file."""
+    off = np.abs(np.sum(parts, axis=0) - whole)
+    wrong = np.argwhere(off > file.half_units() * (len(parts) + 1) + _OWN_TOTAL * np.sum(np.abs(parts), axis=0))
+    if len(wrong):
+        stub, column = wrong[0]
+        raise InputError(
+            f"{file.path.name}: column {file.columns[column]}, AGI_STUB {stub} of the districts does not add up to {called}",
+            _AGAIN,
+        )
 
 
 def _state(code: str, path: Path) -> State:
@@ -203,43 +311,60 @@ def _state(code: str, path: Path) -> State:
         raise InputError(f"{path.name}, column STATE holds {code!r}, which is no state", _AGAIN) from error
 
 
-def _districts_of(state: State, by_number: Mapping[int, _Place], path: Path) -> dict[int, _Place]:
-    """A state's districts by their codes.
+def _districts_of(
+    state: State, codes: Sequence[int], by_number: Mapping[int, Floats], file: _File, congress: int
+) -> dict[int, Floats]:
+    """A state's districts by their codes, which must be those of the Congress.
 
     Number 0 is the state as a whole, and for a state of one district may be all there is of it; the District of Columbia
     is numbered 0, 1 or 98.
     """
-    numbers = {number: place for number, place in by_number.items() if number != 0}
-    if len(state.districts) == 1:
+    numbers = {number: table for number, table in by_number.items() if number != 0}
+    if len(codes) == 1:
         only = numbers or dict(by_number)
         allowed = {0, 1, 98} if state.seats == 0 else {0, 1}
         if len(only) == 1 and set(only) <= allowed:
-            return {state.districts[0]: next(iter(only.values()))}
-        raise InputError(f"{path.name}: {state.name} has the districts {sorted(only)} instead of one", _AGAIN)
-    by_code = {100 * state.fips + number: place for number, place in sorted(numbers.items())}
-    wrong = sorted(set(by_code) ^ set(state.districts))
+            return {codes[0]: next(iter(only.values()))}
+        raise InputError(
+            f"{file.path.name}: {state.name} has the districts {sorted(only)} instead of the one of the {congress}th Congress",
+            _AGAIN,
+        )
+    by_code = {100 * state.fips + number: table for number, table in sorted(numbers.items())}
+    wrong = sorted(set(by_code) ^ set(codes))
     if wrong:
-        amiss = "lacks" if wrong[0] in state.districts else f"is not of the {CONGRESS}th Congress: it has"
-        raise InputError(f"{path.name} {amiss} {state.name} district {wrong[0] % 100}", _AGAIN)
+        amiss = "lacks" if wrong[0] in codes else f"is not of the {congress}th Congress: it has"
+        raise InputError(f"{file.path.name} {amiss} {state.name} district {wrong[0] % 100}", _AGAIN)
+    if 0 in by_number:
+        _check_own_total(list(by_code.values()), by_number[0], file, state.name)
     return by_code
 
 
-def _figures(places: Mapping[int, _Place], year: int, layout: _Layout, path: Path) -> Iterator[Figure]:
-    for place, group in sorted(places.items()):
-        where = f"{path.name}, US less OA and PR" if place == NATION else path.name
+def _figures(places: Mapping[int, Floats], file: _File, through: str) -> Iterator[Figure]:
+    """A figure for each place, line and, where it is wanted, size of income.
 
-        def figure(variable: str, column: str, value: float, *below: Constraint, at: int = place, where: str = where) -> Figure:
-            domain = (FILER, below) if below else (FILER,)
-            return Figure(variable, value, year, at, _SOURCE, domain, notes=f"{where}, {column}")
-
-        yield figure("adjusted_gross_income", _AGI, group.total[_AGI])
-        yield figure("tax_unit_count", _RETURNS, group.total[_RETURNS])
-        for stub, (bounds, returns) in enumerate(zip(_stub_constraints(layout.bounds), group.returns, strict=True), start=1):
-            yield figure("tax_unit_count", f"{_RETURNS}, AGI_STUB {stub}", returns, *bounds)
-        for line, children in _CHILDREN:
-            receives = (Constraint("eitc", ">", "0"), children)
-            yield figure("tax_unit_count", f"N{line}", group.total[f"N{line}"], *receives)
-            yield figure("eitc", f"A{line}", group.total[f"A{line}"], *receives)
+    A line whose columns are 0 in every row is withheld: the file does not fill it.
+    """
+    sizes = list(_stub_constraints(file.layout.bounds))
+    position = {column: index for index, column in enumerate(file.columns)}
+    for place, table in sorted(places.items()):
+        where = f"{file.path.name}, US less OA and PR" if place == NATION else file.path.name
+        for line in _lines():
+            if line.since > file.year:
+                continue
+            column = " + ".join(line.columns)
+            withheld = file.empty.issuperset(line.columns)
+            values = table[:, [position[c] for c in line.columns]].sum(axis=1)
+            for stub in range(len(table) if line.by_income else 1):
+                notes = f"{where}, {column}{f', AGI_STUB {stub}' if stub else ''}{through}"
+                yield Figure(
+                    line.variable,
+                    None if withheld else float(values[stub]),
+                    file.year,
+                    place,
+                    _SOURCE,
+                    (*line.domain, sizes[stub - 1]) if stub else line.domain,
+                    notes=f"withheld: column {column} is 0 in every row of {file.path.name}" if withheld else notes,
+                )
 
 
 def _stub_constraints(bounds: tuple[int, ...]) -> Iterator[tuple[Constraint, ...]]:
@@ -251,13 +376,16 @@ def _stub_constraints(bounds: tuple[int, ...]) -> Iterator[tuple[Constraint, ...
     yield (lower[-1],)
 
 
+_EARLIEST = min(int(row["tax_year"]) for row in data_rows("soi_congress.csv"))
+_NET = frozenset(line.variable for line in _lines() if line.net and len(line.domain) > 1)
+
 SOURCES = (
     PublishedFile(
         "??in55cmcsv.csv",
         "IRS SOI historic table 2 by state",
         "https://www.irs.gov/statistics/soi-tax-stats-historic-table-2",
         lookalike="??in5*csv*.csv",
-        columns=_STATES.columns,
+        columns=(*_STATES.keys, *_columns(_EARLIEST)),
     ),
     PublishedFile(
         "??incd.csv",
@@ -265,10 +393,10 @@ SOURCES = (
         "https://www.irs.gov/statistics/soi-tax-stats-data-by-congressional-district",
         lookalike="??incd*.csv",
         needed=False,
-        columns=_DISTRICTS.columns,
+        columns=(*_DISTRICTS.keys, *_columns(_EARLIEST)),
     ),
 )
 TABLES = (
     Table("irs_soi_state", ("national", "state"), _read_states, _COUNT_ROUNDING, _DOLLAR_ROUNDING),
-    Table("irs_soi_district", ("district",), _read_districts, _COUNT_ROUNDING, _DOLLAR_ROUNDING, _UNPLACED),
+    Table("irs_soi_district", ("district",), _read_districts, _COUNT_ROUNDING, _DOLLAR_ROUNDING, _UNPLACED, net=_NET),
 )
