@@ -37,7 +37,7 @@ def check_sums(tables: Mapping[Table, list[Figure]]) -> None:
     """Refuse figures whose districts do not add up to their state, or whose states do not to the nation.
 
     Within one source, and where no figure is withheld. Each part and the whole may be off by the rounding of the parts' table,
-    and the parts together by the share that it leaves unplaced.
+    and the parts together by the share that it leaves unplaced; of a net amount that share bounds nothing.
     """
     families: dict[tuple[str, Family], dict[int, tuple[float | None, Table]]] = defaultdict(dict)
     for table, figures in tables.items():
@@ -57,6 +57,8 @@ def _check_family(source: str, family: Family, by_place: Mapping[int, tuple[floa
         if place not in by_place or not of_place[0][1].complete:
             continue
         whole, table = by_place[place][0], of_place[0][1]
+        if table.unplaced and family[0] in table.net:
+            continue
         values = [value for value, _ in of_place if value is not None]
         if whole is None or len(values) < len(of_place):  # a figure is withheld, so nothing can be said
             continue
