@@ -22,7 +22,6 @@ _YEAR = TargetSettings().year
 _LEVELS = ("national", "state", "district")
 _KINDS = ("levels", "sources", "parts")
 _FORMATS = ("table", "csv", "json")
-_TOLD = ("targets", *_LEVELS)  # facts of a build that are told from the database
 
 
 def add_parser(commands: Any) -> None:
@@ -138,9 +137,7 @@ def _build(arguments: argparse.Namespace) -> int:
     facts = build_database(arguments.raw, arguments.output, settings, Terminal())
     said = {"left out": ", ".join(settings.without)} if settings.without else {}
     said |= _condition(arguments.output, settings.year)
-    said |= {
-        name: figure(value) if isinstance(value, float) else f"{value}" for name, value in facts.items() if name not in _TOLD
-    }
+    said |= {name: figure(value) for name, value in facts.items() if isinstance(value, float)}  # the main totals
     for title, text in said.items():
         print(f"{title.replace('_', ' '):22}{text}")
     print(f"{'written to':22}{arguments.output}")
