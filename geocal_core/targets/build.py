@@ -1,32 +1,38 @@
 """The target database built from raw files: every table read and checked, figures checked together, then written whole.
 
-``build`` is the stage; ``build_database`` is the same for a folder of published files. Tables known to be missing are left
-out by name; anything else that is missing, or does not fit, is an error.
+``build_from`` is what the stage does; ``build_database`` is the same for a folder of published files. Tables known to be
+missing are left out by name; anything else that is missing, or does not fit, is an error.
 """
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import fsum
 from pathlib import Path
 
-from geocal_core.errors import ConfigError, InputError
+import pandas as pd
+
+from geocal_core.errors import ArtifactError, ConfigError, GeocalError, InputError
 from geocal_core.progress import Reporter, Value
 from geocal_core.settings import TargetSettings
-from geocal_core.stages import StageContext
 from geocal_core.store import atomic, digest_path
-from geocal_core.targets.checks import check_complete, check_sums, counts_by_level
-from geocal_core.targets.figures import NATION, Figure, Scope, Table
+from geocal_core.targets.checks import check_complete, check_counts, check_known_totals, check_sums
+from geocal_core.targets.consistency import find_contradictions
+from geocal_core.targets.figures import LEVELS, NATION, Figure, PlaceGrowth, Scope, Table
 from geocal_core.targets.files import RawFiles
+from geocal_core.targets.inventory import stored_targets
+from geocal_core.targets.reconcile import largest_gap, reconcile
 from geocal_core.targets.registry import published_files, tables
-from geocal_core.targets.select import load_targets
+from geocal_core.targets.select import uprated_targets
 from geocal_core.targets.selection import deactivate, read_selection
 from geocal_core.targets.vocabulary import sources
 from geocal_core.targets.writer import Provenance, write_database
 
-
-def build(context: StageContext) -> dict[str, Value]:
-    """Stage ``target_db``: from the agencies' raw files to the database."""
-    return _build(RawFiles(*context.inputs.values()), context.output, context.settings, context.reporter)
+_LARGEST_GAP = 1e-6
+"""Relative difference between a whole and its parts that reconciliation may leave."""
 
 
 def build_database(raw: Path, output: Path, settings: TargetSettings, reporter: Reporter) -> dict[str, Value]:
@@ -41,12 +47,14 @@ def build_database(raw: Path, output: Path, settings: TargetSettings, reporter: 
     settings : TargetSettings
         Year, states in scope, and names of tables to leave out.
     reporter : Reporter
-        Is told the progress and the check ``targets_complete``.
+        Is told the progress and the checks ``targets_complete``, ``targets_known_totals``, ``targets_counts`` and
+        ``targets_hierarchy``.
 
     Returns
     -------
     dict
-        Numbers of targets by level, and the main totals.
+        Numbers of active targets by level and of all by source, of withheld figures, alternatives, reconciled targets and
+        contradictions by kind; the main totals; and the seconds that it took.
 
     Raises
     ------
@@ -57,33 +65,97 @@ def build_database(raw: Path, output: Path, settings: TargetSettings, reporter: 
     """
     files = RawFiles(raw)
     with atomic(output) as temporary:
-        return _build(files, temporary, settings, reporter)
+        return build_from(files, temporary, settings, reporter)
 
 
-def _build(raw: RawFiles, output: Path, settings: TargetSettings, reporter: Reporter) -> dict[str, Value]:
+def build_from(raw: RawFiles, output: Path, settings: TargetSettings, reporter: Reporter) -> dict[str, Value]:
+    """The same from folders that are already opened, straight to ``output``: what the stage does."""
+    started = time.perf_counter()
     scope = Scope.of(settings.year, settings.states)
     wanted = _tables(settings.without)
-    try:
-        figures, provenance = _read(raw, scope, wanted, reporter)
+    with _reported("targets_complete", reporter) as facts:
+        figures, provenance, growth = _read(raw, scope, wanted, reporter)
         check_sums(figures)
-    except InputError as error:
-        reporter.check("targets_complete", False, {"error": str(error)})
+        every = [figure for of_table in figures.values() for figure in of_table]
+        facts.update({"figures": len(every), "withheld": sum(figure.value is None for figure in every), **_totals(every)})
+    with _reported("targets_known_totals", reporter) as facts:
+        if settings.known_totals:
+            facts["met"] = check_known_totals(figures)
+        else:
+            facts["met"] = "not asked: the files are not said to be the agencies' own"
+    alternatives = write_database(output, every, scope, list(dict.fromkeys(provenance)), growth)
+    left_out = deactivate(output, read_selection(settings.selection), reporter.progress)
+    with _reported("targets_counts", reporter) as facts:
+        stored, _ = stored_targets(output)
+        by_level = {level: int((stored["geo_level"] == level).sum()) for level in LEVELS}
+        check_counts(by_level, every, alternatives)
+        facts.update({**by_level, **_by_family(stored)})
+    with _reported("targets_hierarchy", reporter) as facts:
+        facts.update(_hierarchy(output, settings.year))
+    return {
+        **{f"{level}_targets": number for level, number in by_level.items()},
+        "active": int(stored["active"].sum()),
+        "withheld": sum(figure.value is None for figure in every),
+        "not_selected": left_out,
+        "alternatives": alternatives,
+        **facts,
+        **_totals(every),
+        **{f"of {source}": int(number) for source, number in stored["source"].value_counts(sort=False).items()},
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+@contextmanager
+def _reported(check: str, reporter: Reporter) -> Iterator[dict[str, Value]]:
+    """Report a check with the facts that are put in the dictionary: passed, or failed with the error, which goes on."""
+    facts: dict[str, Value] = {}
+    try:
+        yield facts
+    except GeocalError as error:
+        reporter.check(check, False, {"error": str(error)})
         raise
-    every = [figure for of_table in figures.values() for figure in of_table]
-    write_database(output, every, scope, list(dict.fromkeys(provenance)))
-    deactivate(output, read_selection(settings.selection), reporter.progress)
-    targets, _ = load_targets(output, settings.year)
-    facts: dict[str, Value] = {"targets": len(targets), **counts_by_level(every), **_totals(every)}
-    reporter.check("targets_complete", True, facts)
-    return facts
+    reporter.check(check, True, facts)
+
+
+def _hierarchy(database: Path, year: int) -> dict[str, Value]:
+    """How well the levels agree after reconciliation, and what contradictions there are; a gap that it left is an error."""
+    uprated, _, places = uprated_targets(database, year)
+    targets = reconcile(uprated, places)
+    scaled = int((targets["hierarchy_follows"] != "").sum())
+    gap = largest_gap(targets, places)
+    if gap > _LARGEST_GAP:
+        raise ArtifactError(f"after reconciliation a whole and its parts differ by {gap:.3g} of it")
+    found = find_contradictions(database, year)
+    kinds = Counter(f"contradictions_{c.kind}" for c in found)
+    remaining = sum(not c.reconciled for c in found)
+    return {
+        "targets": len(targets),
+        **{level: int((targets["geo_level"] == level).sum()) for level in LEVELS},
+        "reconciled": scaled,
+        "largest_gap": gap,
+        **dict(sorted(kinds.items())),
+        "contradictions_that_remain": remaining,
+    }
+
+
+def _by_family(stored: pd.DataFrame) -> dict[str, Value]:
+    """Numbers of targets by level, variable and what their strata look at: ``district person_count by age``."""
+    named = (
+        stored["geo_level"]
+        + " "
+        + stored["variable"]
+        + (" by " + stored["domain_variable"]).where(stored["domain_variable"] != "", "")
+    )
+    return {str(name): int(number) for name, number in named.value_counts().sort_index().items()}
 
 
 def _read(
     raw: RawFiles, scope: Scope, wanted: list[Table], reporter: Reporter
-) -> tuple[dict[Table, list[Figure]], list[Provenance]]:
-    """Figures of every table, and the files they were read from; what is wrong with any table is told at once for all."""
+) -> tuple[dict[Table, list[Figure]], list[Provenance], list[PlaceGrowth]]:
+    """Figures of every table, the files they were read from, and growth by place; all that is amiss is told at once."""
     figures: dict[Table, list[Figure]] = {}
     provenance: list[Provenance] = []
+    growth: list[PlaceGrowth] = []
     amiss: dict[str, InputError] = {}
     for table in wanted:
         if table.whole_nation and not scope.whole:
@@ -92,6 +164,7 @@ def _read(
         try:
             found = table.read(raw, scope)
             check_complete(table, found, scope)
+            grown = table.growth(raw, scope) if table.growth else []
         except InputError as error:
             amiss[table.name] = error
             raw.take_used()
@@ -99,10 +172,11 @@ def _read(
             continue
         figures[table] = found
         provenance += _provenance(found, raw)
+        growth += grown
         reporter.progress(f"{table.name}: {len(found):,} figures")
     if amiss:
         raise _amiss(amiss)
-    return figures, provenance
+    return figures, provenance, growth
 
 
 def _amiss(errors: dict[str, InputError]) -> InputError:

@@ -36,11 +36,13 @@ _SIGNED = frozenset(
     {
         "adjusted_gross_income",
         "income_tax",
+        "loss_limited_net_capital_gains",
         "net_capital_gains",
         "partnership_s_corp_income",
         "rental_income",
         "self_employment_income",
         "tax_unit_partnership_s_corp_income",
+        "tax_unit_rental_income",
         "total_self_employment_income",
     }
 )
@@ -328,9 +330,7 @@ def _same_bounds(table: _Table) -> Iterator[Contradiction]:
     for family in table.families.values():
         alike: dict[Domain, list[int]] = defaultdict(list)
         for quantity in family:
-            domain = table.domain[quantity]
-            if domain is not None:
-                alike[domain.loose].append(quantity)
+            alike[table.domain[quantity].loose].append(quantity)
         for first, *others in alike.values():
             for second in others:
                 values, rivals = table.grid[first], table.grid[second]
@@ -363,10 +363,10 @@ def _by_wording(table: _Table, term: str) -> list[int]:
     for family in (q for key, q in table.families.items() if key == (variable, 0)):
         for index in family:
             domain = table.domain[index]
-            for name in () if domain is None else [name for name, _ in domain.parts]:
+            for name, _ in domain.parts:
                 base = [rule for rule in table.rules[index] if rule.variable != name]
                 if (brackets(base) if base else "") == constraints:
-                    laid = _tilings(table, family, domain.without(name), name)  # type: ignore[union-attr]
+                    laid = _tilings(table, family, domain.without(name), name)
                     if laid:
                         return max(laid, key=len)
     return []
@@ -376,8 +376,8 @@ def _tilings(table: _Table, family: Sequence[int], whole: Domain, variable: str)
     """Ways to make up a domain of quantities that part it by a variable."""
     rest = whole.without(variable)
     domains = {q: table.domain[q] for q in family}
-    pieces = [q for q, domain in domains.items() if domain is not None and domain.without(variable) == rest]
-    laid = tilings(whole.on(variable), [domains[q].on(variable) for q in pieces])  # type: ignore[union-attr]
+    pieces = [q for q, domain in domains.items() if domain.without(variable) == rest]
+    laid = tilings(whole.on(variable), [domains[q].on(variable) for q in pieces])
     return [[pieces[position] for position in tiling] for tiling in laid]
 
 
@@ -387,7 +387,7 @@ def _nested(table: _Table) -> Iterator[Contradiction]:
         for part in family:
             for whole in family:
                 inner, outer = table.domain[part], table.domain[whole]
-                if inner is None or outer is None or table.signed(part) or not inner.inside(outer):
+                if table.signed(part) or not inner.inside(outer):
                     continue
                 values, wholes = table.grid[part], table.grid[whole]
                 for place in np.flatnonzero((values > wholes) & _differ(values, wholes)).tolist():
@@ -398,12 +398,10 @@ def _nested(table: _Table) -> Iterator[Contradiction]:
 def _partitions(table: _Table) -> Iterator[Contradiction]:
     """Domains that a partition of them, at one place, does not add up to."""
     for family in table.families.values():
-        looked_at = sorted({name for q in family if table.domain[q] for name, _ in table.domain[q].parts})  # type: ignore[union-attr]
+        looked_at = sorted({name for q in family for name, _ in table.domain[q].parts})
         for whole in family:
-            domain = table.domain[whole]
-            for variable in looked_at if domain is not None else ():
-                assert domain is not None
-                yield from _against(table, whole, _tilings(table, family, domain, variable), variable)
+            for variable in looked_at:
+                yield from _against(table, whole, _tilings(table, family, table.domain[whole], variable), variable)
 
 
 def _against(table: _Table, whole: int, laid: list[list[int]], variable: str) -> Iterator[Contradiction]:

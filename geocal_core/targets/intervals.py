@@ -18,7 +18,7 @@ _MOST_TILINGS = 32
 
 @dataclass(frozen=True)
 class Interval:
-    """What constraints on one variable leave of it: numbers between two bounds, or one text.
+    """What constraints on one variable leave of it: numbers between two bounds, one text, or all but one value.
 
     ``low`` and ``high`` are pairs of a number and 0 or 1, so that bounds compare as they lie: an interval begins at
     (5, 0) if 5 belongs to it, at (5, 1) if it begins just above; it ends before (9, 0) or, with 9 in it, before (9, 1).
@@ -41,15 +41,13 @@ class Interval:
         return other.low <= self.low and self.high <= other.high
 
 
-def interval(variable: str, constraints: Iterable[Constraint]) -> Interval | None:
-    """The interval of the constraints on a variable; None where they exclude single values (``!=``)."""
+def interval(variable: str, constraints: Iterable[Constraint]) -> Interval:
+    """The interval of the constraints on a variable."""
     low, high = Interval().low, Interval().high
     for constraint in constraints:
         number = _TRUTH.get(constraint.value, constraint.number)
-        if constraint.operation == "!=":
-            return None
-        if number is None:
-            return Interval(text=constraint.value)
+        if constraint.operation == "!=" or number is None:
+            return Interval(text=f"{constraint.operation}{constraint.value}")
         if constraint.operation in ("==", ">=", ">"):
             low = max(low, (float(number), 1 if constraint.operation == ">" else 0))
         if constraint.operation in ("==", "<=", "<"):
@@ -77,12 +75,10 @@ class Domain:
     parts: tuple[tuple[str, Interval], ...]
 
     @classmethod
-    def of(cls, constraints: Sequence[Constraint]) -> Domain | None:
-        """The domain of some constraints; None where one of them excludes single values."""
+    def of(cls, constraints: Sequence[Constraint]) -> Domain:
+        """The domain of some constraints."""
         names = sorted({c.variable for c in constraints})
-        found = [(name, interval(name, [c for c in constraints if c.variable == name])) for name in names]
-        parts = tuple((name, of_name) for name, of_name in found if of_name is not None)
-        return cls(parts) if len(parts) == len(found) else None
+        return cls(tuple((name, interval(name, [c for c in constraints if c.variable == name])) for name in names))
 
     def on(self, variable: str) -> Interval:
         """What it leaves of a variable: all of it, if it does not look at it."""

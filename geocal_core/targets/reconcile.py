@@ -80,6 +80,13 @@ def compare_levels(targets: pd.DataFrame, places: Collection[int] = PLACES) -> p
     return _solve(targets, places)[1]
 
 
+def largest_gap(targets: pd.DataFrame, places: Collection[int] = PLACES) -> float:
+    """Largest relative difference between a whole and the sum of its parts, of those whose ratio lies within ``BOUNDS``."""
+    ratio = compare_levels(targets, places)["ratio"]
+    gaps = (ratio[ratio.between(*BOUNDS)] - 1).abs()
+    return float(gaps.max()) if len(gaps) else 0.0
+
+
 def _solve(targets: pd.DataFrame, places: Collection[int]) -> tuple[pd.DataFrame, pd.DataFrame]:
     before = targets["value"].to_numpy(np.float64)
     values, rank, follows = before.copy(), _rank(targets), np.full(len(targets), -1, dtype=np.int64)

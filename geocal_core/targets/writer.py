@@ -53,7 +53,7 @@ def write_database(
     scope: Scope,
     provenance: Sequence[Provenance] = (),
     growth: Sequence[PlaceGrowth] = (),
-) -> None:
+) -> int:
     """Make a database of the strata of a scope and of these figures, in their order.
 
     Of two figures for the same variable, stratum, period and reform the one of the more trusted source is the target, the
@@ -68,6 +68,11 @@ def write_database(
         Files that the figures were read from.
     growth : sequence of PlaceGrowth
         Growth of series by place.
+
+    Returns
+    -------
+    int
+        How many figures are alternatives.
 
     Raises
     ------
@@ -97,6 +102,7 @@ def write_database(
         raise ArtifactError(
             f"the target database cannot be written ({reason})", "free space on its disk and run again"
         ) from error
+    return len(others)
 
 
 def _by_trust(figures: Sequence[Figure]) -> tuple[list[Figure], list[tuple[int, Figure]]]:

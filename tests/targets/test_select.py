@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_the_year_of_publication_is_not_uprated(small_db: Path) -> None:
 def test_uprated_by_what_it_is(agencies: Path, tmp_path: Path) -> None:
     """IRS files of 2022 beside the others of 2024."""
     (agencies / "24in55cmcsv.csv").rename(agencies / "22in55cmcsv.csv")
-    settings = type(SETTINGS)(states=SETTINGS.states, without=("irs_soi_district",))
+    settings = replace(SETTINGS, without=(*SETTINGS.without, "irs_soi_district"))
     build_database(agencies, tmp_path / "policy_data.db", settings, Silent())
     targets, _ = load_targets(tmp_path / "policy_data.db", 2024)
     soi = targets[targets["source"] == "IRS SOI"]
@@ -111,12 +112,19 @@ def test_uprated_by_what_it_is(agencies: Path, tmp_path: Path) -> None:
     agi = 15_286.017359 / 14_833.956956 * 16_685.9 / 15_347.4  # published to TY2023, then by CBO
     expected = {"adjusted_gross_income": agi, "tax_unit_count": 340_110_988 / 334_017_321}
     for variable, ratio in expected.items():
-        of_variable = soi[soi["variable"] == variable]
+        of_variable = soi[(soi["variable"] == variable) & (soi["domain_variable"] == "")]
         assert len(of_variable) > 0
         np.testing.assert_allclose(of_variable["uprating_factor"], ratio)
         np.testing.assert_allclose(of_variable["value"], of_variable["original_value"] * ratio)
-    names = dict(zip(soi["variable"], soi["uprating_series"], strict=True))
-    assert names == {"adjusted_gross_income": "adjusted_gross_income", "tax_unit_count": "population", "eitc": "eitc"}
+    names = set(zip(soi["variable"], soi["domain_variable"], soi["uprating_series"], strict=True))
+    assert {
+        ("adjusted_gross_income", "", "adjusted_gross_income"),
+        ("tax_unit_count", "", "population"),
+        ("tax_unit_count", "adjusted_gross_income", "population"),
+        ("eitc", "eitc,eitc_child_count", "eitc"),
+        ("taxable_interest_income", "taxable_interest_income", "taxable_interest"),
+        ("tax_unit_count", "aca_ptc", "aca_ptc_count"),
+    } <= names
     others = targets[targets["source"] != "IRS SOI"]
     assert (others["uprating_factor"] == 1).all()
 
@@ -134,7 +142,7 @@ def test_best_period(copy: Path, periods: tuple[int, ...], year: int, best: int)
             copy,
             f"INSERT INTO targets ({columns}) VALUES ('snap', {period}, {published['stratum_id']}, {period})",
         )
-    _write(copy, "UPDATE targets SET active = 0 WHERE variable IN ('eitc', 'adjusted_gross_income')")
+    _write(copy, "UPDATE targets SET active = 0 WHERE variable NOT IN ('snap', 'person_count', 'household_count')")
     found = _snap(copy, year)
     assert found["period"] == best
     assert found["original_value"] == (published["value"] if best == 2024 else best)
