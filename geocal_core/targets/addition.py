@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.store import atomic
-from geocal_core.targets.constraints import GEOGRAPHIC, OPERATIONS, Constraint, brackets, check_consistent, place_constraints
+from geocal_core.targets.constraints import GEOGRAPHIC, Constraint, brackets, check_consistent, place_constraints
 from geocal_core.targets.describe import key_of, place_in_words, target_in_words
 from geocal_core.targets.inventory import reading
 from geocal_core.targets.schema import (
@@ -39,7 +38,6 @@ from geocal_core.targets.schema import (
 from geocal_core.targets.select import load_targets
 from geocal_core.targets.vocabulary import COUNT, DOLLAR, target_variable, variables
 
-_CONSTRAINT = re.compile(r"\s*([A-Za-z_]\w*)\s*(==|!=|>=|<=|>|<)\s*(\S.*?)\s*", re.ASCII)
 _TRUTH = {"True": 1, "False": 0, "1": 1, "0": 0}
 _FILER = "tax_unit_is_filer"
 
@@ -116,14 +114,6 @@ class Addition:
     def words(self) -> str:
         """What it measures."""
         return target_in_words(self.variable, self.rules, self.place, self.reform_id)
-
-
-def constraint_of(text: str) -> Constraint:
-    """A constraint as one writes it, ``age>=18``; any other text is an error."""
-    found = _CONSTRAINT.fullmatch(text)
-    if found is None:
-        raise ConfigError(f"{text!r} is no constraint", f"write it as age>=18; the operations are {' '.join(OPERATIONS)}")
-    return Constraint(*found.groups())
 
 
 def add_target(db: Path, output: Path, addition: Addition, year: int, *, replace: bool = False) -> int:

@@ -205,7 +205,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from geocal_core.targets.addition import Addition, add_target, constraint_of
+    from geocal_core.targets.addition import Addition, add_target
+    from geocal_core.targets.constraints import constraint_of
     from geocal_core.targets.describe import place_named
     from geocal_core.targets.dossier import dossier
 

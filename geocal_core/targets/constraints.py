@@ -39,6 +39,7 @@ _UPPER = ("<", "<=")
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_WRITTEN = re.compile(r"\s*([A-Za-z_]\w*)\s*(==|!=|>=|<=|>|<)\s*(\S.*?)\s*", re.ASCII)
 _TRUTH = {"True": 1, "False": 0}
 _STATE_CODES = {str(state.fips) for state in STATES}
 _DISTRICT_CODES = {str(district) for district in DISTRICTS}
@@ -104,6 +105,14 @@ class Constraint:
 
     def __str__(self) -> str:
         return f"{self.variable}{self.operation}{self.value}"
+
+
+def constraint_of(text: str) -> Constraint:
+    """A constraint as one writes it, ``age>=18``; any other text is an error."""
+    found = _WRITTEN.fullmatch(text)
+    if found is None:
+        raise ConfigError(f"{text!r} is no constraint", f"write it as age>=18; the operations are {' '.join(OPERATIONS)}")
+    return Constraint(*found.groups())
 
 
 def satisfied(values: NDArray[Any], constraint: Constraint) -> NDArray[np.bool_]:
