@@ -1,7 +1,9 @@
 """Workbooks as agencies publish them: sheets of ``.xls`` and ``.xlsx`` files as grids, and columns found by their header texts.
 
 A header is several rows of merged cells; a column is named by the texts above it from the top down, such as
-``("Taxable interest", "Amount")``, never by its letter. What the cells mean is the business of the agency's module.
+``("Taxable interest", "Amount")``, never by its letter. A mark that a publisher draws before a number by its number format
+(``"** "#,##0``) is kept, since the number alone does not tell it. What cells and marks mean is the business of the agency's
+module.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from geocal_core.targets.files import Row
 _AGAIN = "get the file again from its publisher"
 _FOOTNOTE = re.compile(r"\s*(\[\d+\]|\d+/)\s*")
 _BLANK = re.compile(r"\s+")
+# In a number format a bare asterisk fills the cell; a mark is quoted or escaped.
+_FORMAT_MARK = re.compile(r'"\s*(\*+)\s*"|((?:\\\*)+)')
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,14 @@ class Sheet:
         Rows of cells as they were read: text, numbers, dates, None where empty. All rows are of one width.
     merged : tuple of (row, last row, column, last column)
         Merged ranges by index, both ends in them. Their value stands in the first cell.
+    marks : mapping of (row, column) to str
+        Asterisks that number formats draw before a number, by index.
     """
 
     where: str
     cells: tuple[tuple[Any, ...], ...]
     merged: tuple[tuple[int, int, int, int], ...]
+    marks: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
     def text(self, row: int, column: int) -> str:
         """A cell as text without footnote marks, line ends and double blanks; empty if there is none."""
@@ -132,11 +140,11 @@ def open_workbook(path: Path, member: str = "") -> Mapping[str, Sheet]:
         sheets = _read_xls(content) if content[:8] == _OLE else _read_xlsx(content)
     except Exception as error:  # both libraries raise whatever a damaged byte leads to
         raise InputError(f"{where} is not a whole workbook ({_line(error)})", _AGAIN) from error
-    return {name: Sheet(f"{where}, sheet {name}", cells, merged) for name, (cells, merged) in sheets.items()}
+    return {name: Sheet(f"{where}, sheet {name}", *grid) for name, grid in sheets.items()}
 
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_Grid = tuple[tuple[tuple[Any, ...], ...], tuple[tuple[int, int, int, int], ...]]
+_Grid = tuple[tuple[tuple[Any, ...], ...], tuple[tuple[int, int, int, int], ...], Mapping[tuple[int, int], str]]
 
 
 def _member(path: Path, member: str) -> bytes:
@@ -157,14 +165,22 @@ def _read_xls(content: bytes) -> dict[str, _Grid]:
     import xlrd
 
     with xlrd.open_workbook(file_contents=content, formatting_info=True, logfile=io.StringIO()) as book:
-        return {sheet.name: _xls_grid(sheet, book.datemode) for sheet in book.sheets()}
+        formats = [_format_mark(book.format_map[xf.format_key].format_str) for xf in book.xf_list]
+        return {sheet.name: _xls_grid(sheet, book.datemode, formats) for sheet in book.sheets()}
 
 
-def _xls_grid(sheet: Any, datemode: int) -> _Grid:
-    cells = tuple(tuple(_xls_value(cell, datemode) for cell in sheet.row(row)) for row in range(sheet.nrows))
+def _xls_grid(sheet: Any, datemode: int, formats: list[str]) -> _Grid:
+    rows = [sheet.row(row) for row in range(sheet.nrows)]
+    cells = [tuple(_xls_value(cell, datemode) for cell in row) for row in rows]
     width = max((len(row) for row in cells), default=0)
-    merged = tuple((top, bottom - 1, left, right - 1) for top, bottom, left, right in sheet.merged_cells)
-    return tuple(row + (None,) * (width - len(row)) for row in cells), merged
+    merged = tuple((top, bottom - 1, left, right - 1) for top, bottom, left, right in sorted(sheet.merged_cells))
+    marks = {
+        (r, c): formats[cell.xf_index]
+        for r, row in enumerate(rows)
+        for c, cell in enumerate(row)
+        if formats[cell.xf_index] and isinstance(cells[r][c], float)
+    }
+    return tuple(row + (None,) * (width - len(row)) for row in cells), merged, marks
 
 
 def _xls_value(cell: Any, datemode: int) -> Any:
@@ -176,19 +192,33 @@ def _xls_value(cell: Any, datemode: int) -> Any:
         return xlrd.error_text_from_code.get(cell.value, "#ERROR")
     if cell.ctype == xlrd.XL_CELL_DATE:
         return xlrd.xldate_as_datetime(cell.value, datemode)
-    return cell.value
+    return bool(cell.value) if cell.ctype == xlrd.XL_CELL_BOOLEAN else cell.value
 
 
 def _read_xlsx(content: bytes) -> dict[str, _Grid]:
     import openpyxl
 
     book = openpyxl.load_workbook(io.BytesIO(content), data_only=True)
-    found: dict[str, _Grid] = {}
-    for sheet in book.worksheets:
-        cells = tuple(sheet.iter_rows(values_only=True))
-        merged = tuple((r.min_row - 1, r.max_row - 1, r.min_col - 1, r.max_col - 1) for r in sheet.merged_cells.ranges)
-        found[sheet.title] = (cells, tuple(sorted(merged)))
-    return found
+    return {sheet.title: _xlsx_grid(sheet) for sheet in book.worksheets}
+
+
+def _xlsx_grid(sheet: Any) -> _Grid:
+    rows = tuple(sheet.iter_rows())
+    merged = tuple(sorted((r.min_row - 1, r.max_row - 1, r.min_col - 1, r.max_col - 1) for r in sheet.merged_cells.ranges))
+    marks = {
+        (r, c): mark
+        for r, row in enumerate(rows)
+        for c, cell in enumerate(row)
+        if isinstance(cell.value, int | float) and (mark := _format_mark(cell.number_format))
+    }
+    return tuple(tuple(cell.value for cell in row) for row in rows), merged, marks
+
+
+@cache
+def _format_mark(number_format: str) -> str:
+    """Asterisks that a number format draws before a number, if any."""
+    found = _FORMAT_MARK.match(number_format)
+    return (found[1] or found[2].replace("\\", "")) if found else ""
 
 
 def _line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geocal_core.targets.agencies.irs import historic
+from geocal_core.targets.agencies.irs import historic, publication_1304, retirement
 
-SOURCES = historic.SOURCES
-TABLES = historic.TABLES
+SOURCES = (*historic.SOURCES, *publication_1304.SOURCES, *retirement.SOURCES)
+TABLES = (*historic.TABLES, *publication_1304.TABLES, *retirement.TABLES)
