@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 import pandas as pd
 
 from geocal_core.errors import InputError
+from geocal_core.places.catalogue import CONGRESS
 from geocal_core.places.states import DISTRICTS, state_of_code
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def read_blocks(folder: Path, states: Sequence[str]) -> pd.DataFrame:
         If a file is missing or damaged, a populated block has no district, or a district of the states has no block.
     """
     codes = [f"{state_of_code(code).fips:02d}" for code in states]
-    districts = _districts(folder / "cd119.zip", codes)
+    file = folder / f"cd{CONGRESS}.zip"
+    districts = read_districts(file, CONGRESS, codes)
     population = pd.concat([_population(folder / f"{code.lower()}2020.pl.zip") for code in states], ignore_index=True)
     repeated = population.loc[population["block_geoid"].duplicated(), "block_geoid"]
     if len(repeated):
@@ -71,9 +73,7 @@ def read_blocks(folder: Path, states: Sequence[str]) -> pd.DataFrame:
     blocks = population[population["population"] > 0].merge(districts, on="block_geoid", how="left")
     homeless = blocks.loc[blocks["district"].isna(), "block_geoid"]
     if len(homeless):
-        raise InputError(
-            f"{len(homeless)} populated blocks have no district in {folder / 'cd119.zip'}, the first is {homeless.iloc[0]}"
-        )
+        raise InputError(f"{len(homeless)} populated blocks have no district in {file}, the first is {homeless.iloc[0]}")
     blocks["district"] = blocks["district"].astype("int32")
     wanted = {district for code in states for district in state_of_code(code).districts}
     missing = sorted(wanted - set(blocks["district"].unique().tolist()))
@@ -82,22 +82,46 @@ def read_blocks(folder: Path, states: Sequence[str]) -> pd.DataFrame:
     return blocks.sort_values("block_geoid", ignore_index=True)[["block_geoid", "district", "population"]]
 
 
-def _districts(path: Path, states: Sequence[str]) -> pd.DataFrame:
-    with _member(path, "NationalCD119.txt") as stream:
+def read_districts(path: Path, congress: int, states: Sequence[str]) -> pd.DataFrame:
+    """Districts of the blocks of some states, from a block equivalency file on blocks of 2020.
+
+    Parameters
+    ----------
+    path : Path
+        ``cd119.zip`` with a member ``NationalCD119.txt``, or ``cd118.zip`` with ``National_CD118.txt``.
+    congress : int
+        The Congress of the file; seats are those after the 2020 census, so from the 118th on.
+    states : sequence of str
+        Two-digit FIPS codes.
+
+    Returns
+    -------
+    DataFrame
+        ``block_geoid`` (str) and ``district`` (int64, 100 * FIPS + number); blocks outside of every district are left out.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged or of another Congress.
+    """
+    member = f"NationalCD{congress}.txt"
+    with _member(path, member, f"National_CD{congress}.txt") as stream:
         try:
             table = pd.read_csv(stream, dtype=str, usecols=["GEOID", "CDFP"])
         except ValueError as error:
-            raise InputError(f"{path}: NationalCD119.txt has no columns GEOID and CDFP ({error})") from error
+            raise InputError(f"{path}: {member} has no columns GEOID and CDFP ({error})") from error
     table = table[table["GEOID"].str[:2].isin(set(states)) & (table["CDFP"] != _NOT_A_DISTRICT)]
     malformed = table.loc[~table["GEOID"].str.fullmatch(r"\d{15}") | ~table["CDFP"].str.fullmatch(r"\d{2}"), "GEOID"]
     if len(malformed):
         raise InputError(f"{path}: {malformed.iloc[0]!r} is not a block with a two-digit district")
-    _unique(table["GEOID"], f"{path}: NationalCD119.txt")
+    _unique(table["GEOID"], f"{path}: {member}")
     number = table["CDFP"].astype(int).replace({0: 1, 98: 1})
     district = table["GEOID"].str[:2].astype(int) * 100 + number
     unknown = sorted(set(district.unique().tolist()) - set(DISTRICTS))
     if unknown:
-        raise InputError(f"{path}: there is no district {unknown[0]} in the 119th Congress", "is it the file of another one?")
+        raise InputError(
+            f"{path}: there is no district {unknown[0]} in the {congress}th Congress", "is it the file of another one?"
+        )
     return pd.DataFrame({"block_geoid": table["GEOID"], "district": district})
 
 
@@ -145,15 +169,16 @@ def _pipes(path: Path, member: str, columns: dict[int, str]) -> pd.DataFrame:
 
 
 @contextmanager
-def _member(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """A member of a zip, opened for reading."""
+def _member(path: Path, name: str, *also: str) -> Iterator[IO[bytes]]:
+    """A member of a zip under the first of its names that is there, opened for reading."""
     if not path.exists():
         raise InputError(f"{path} is missing", "fetch it from the Census Bureau's redistricting data")
     try:
         with zipfile.ZipFile(path) as archive:
-            if name not in archive.namelist():
+            there = [member for member in (name, *also) if member in archive.namelist()]
+            if not there:
                 raise InputError(f"{path} has no member {name}, only {', '.join(archive.namelist()[:5])}")
-            with archive.open(name) as stream:
+            with archive.open(there[0]) as stream:
                 yield stream
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} is not a whole zip file ({error})", "fetch it again") from error

@@ -8,7 +8,7 @@ Congresses. Districts never leave their state, so the totals of states are kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geocal_core.errors import ConfigError, InputError
+from geocal_core.places.blocks import read_blocks, read_districts
 from geocal_core.places.catalogue import CONGRESS
-from geocal_core.places.states import DISTRICTS
+from geocal_core.places.states import DISTRICTS, state_of_code
 from geocal_core.targets.files import RawFiles, Row, read_csv
 
 Floats = NDArray[np.float64]
@@ -185,6 +186,38 @@ class Crosswalk:
         rows, columns = ([i for i, code in enumerate(codes) if code // 100 in wanted] for codes in (self.old, self.new))
         old, new = tuple(self.old[i] for i in rows), tuple(self.new[j] for j in columns)
         return Crosswalk(self.old_congress, self.new_congress, old, new, self.shares[np.ix_(rows, columns)], self.source)
+
+
+def read_blocks_crosswalk(folder: Path, old_congress: int, new_congress: int, states: Sequence[str]) -> Crosswalk:
+    """The crosswalk of the Census Bureau's block equivalency files, by the people of 2020.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``cd<old>.zip``, ``cd<new>.zip`` and one ``<st>2020.pl.zip`` for each state.
+    old_congress, new_congress : int
+        From the 118th on, whose files are on blocks of 2020.
+    states : sequence of str
+        Postal codes.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, or a populated block has no district in one of them.
+    """
+    blocks = read_blocks(folder, states)
+    codes = [f"{state_of_code(code).fips:02d}" for code in states]
+    sides: list[NDArray[np.int64]] = []
+    for congress in (old_congress, new_congress):
+        districts = read_districts(folder / f"cd{congress}.zip", congress, codes).set_index("block_geoid")["district"]
+        found = districts.reindex(blocks["block_geoid"])
+        if found.isna().any():
+            block = found.index[found.isna()][0]
+            raise InputError(f"cd{congress}.zip has no district for the populated block {block}", "fetch it again")
+        sides.append(found.to_numpy(dtype=np.int64))
+    old, new = sides
+    source = f"cd{old_congress}.zip and cd{new_congress}.zip"
+    return Crosswalk.of_blocks(old_congress, new_congress, old, new, blocks["population"].to_numpy(), source)
 
 
 def find_crosswalk(raw: RawFiles, old_congress: int) -> Crosswalk:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from geocal_core.errors import InputError
-from geocal_core.places.blocks import read_blocks
+from geocal_core.places.blocks import read_blocks, read_districts
 
 DISTRICTS = {
     "560010001001000": "00",
@@ -52,6 +52,25 @@ def test_populated_blocks_with_their_district(tmp_path: Path) -> None:
         {"block_geoid": "560010001001000", "district": 5601, "population": 12},
     ]
     assert read_blocks(tmp_path, ("WY",))["district"].tolist() == [5601]
+
+
+def test_districts_of_another_congress_on_the_same_blocks(tmp_path: Path) -> None:
+    """The file of the 118th Congress, whose member has a name of its own."""
+    path = tmp_path / "cd118.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("National_CD118.txt", "GEOID,CDFP\n300010001001000,01\n300010001001001,02\n560010001001000,00\n")
+    table = read_districts(path, 118, ("30", "56"))
+    assert dict(zip(table["block_geoid"], table["district"], strict=True)) == {
+        "300010001001000": 3001,
+        "300010001001001": 3002,
+        "560010001001000": 5601,
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("National_CD118.txt", "GEOID,CDFP\n300010001001000,03\n")
+    with pytest.raises(InputError, match="there is no district 3003 in the 118th Congress"):
+        read_districts(path, 118, ("30",))
+    with pytest.raises(InputError, match=r"has no member NationalCD119\.txt, only National_CD118\.txt"):
+        read_districts(path, 119, ("30",))
 
 
 def test_a_populated_block_without_district_is_refused(tmp_path: Path) -> None:
