@@ -8,6 +8,7 @@ import numpy as np
 
 from geocal_core.demo.districts import Integers
 from geocal_core.demo.nation import HISPANIC, Nation
+from geocal_core.demo.spending import covered_at_home
 from geocal_core.demo.structure import (
     ADULT_CHILD,
     CHILD,
@@ -201,11 +202,8 @@ def coverage(nation: Nation, rng: np.random.Generator) -> dict[str, Integers]:
     size = np.bincount(people.household)[people.household]
     poor = nation.income[people.household] < 15_500 + 7_500 * size
     medicare = (age >= 65) | (np.asarray(population["social_security_disability"], dtype=np.float64) > 0)
-    covered_home = people.any_in_household((premium > 0) & people.with_role(REFERENCE, SPOUSE)) & ~people.with_role(
-        PARTNER, ROOMMATE
-    )
-    group = (age < 66) & covered_home & people.any_in_household(nation.work.hours >= 35)
-    direct = covered_home & ~group & ~medicare
+    group = np.asarray(population["has_esi"], dtype=bool)
+    direct = covered_at_home(people, premium) & ~group & ~medicare
     medicaid = ~group & poor & (rng.random(n) < np.where(age < 19, 0.85, 0.55))
     subsidised = direct & (rng.random(n) < 0.7)
     market = direct & (subsidised | (rng.random(n) < 0.25))

@@ -152,6 +152,7 @@ def _population(people: People, work: Work, incomes: dict[str, Floats], spending
         "weeks_unemployed": work.weeks_unemployed.astype(np.float64),
         **incomes,
         **spending.person,
+        "has_esi": spending.has_esi,
     }
     spm_leaders = _first_of(links["spm_unit"])
     leads_home = people.role[spm_leaders] == REFERENCE

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geocal_core.demo.districts import Districts, Floats, Integers, sums
 from geocal_core.demo.earnings import Work
-from geocal_core.demo.structure import CHILD, PARTNER, REFERENCE, SPOUSE, Booleans, People
+from geocal_core.demo.structure import CHILD, PARTNER, REFERENCE, ROOMMATE, SPOUSE, Booleans, People
 
 _MEDIAN_RENT = 15_600.0
 _MEDIAN_HOME = 335_000.0
@@ -27,6 +27,9 @@ class Spending:
     ----------
     person : mapping of str to ndarray
         Dollars a year by the engine's name; what belongs to a home stands with the householder.
+    has_esi : ndarray of bool, shape (persons,)
+        Whether insured through an employer: the family of a household that pays premiums and in which someone works full
+        time, below 66.
     tenure : ndarray of str, shape (households,)
         ``RENTED``, ``OWNED_WITH_MORTGAGE`` or ``OWNED_OUTRIGHT``.
     home_value, mortgage : ndarray of float64, shape (households,)
@@ -38,6 +41,7 @@ class Spending:
     """
 
     person: dict[str, Floats]
+    has_esi: Booleans
     tenure: NDArray[np.str_]
     home_value: Floats
     mortgage: Floats
@@ -85,8 +89,11 @@ def draw_spending(
     person |= _giving(reference, income, rng)
     person |= _health(people, rng)
     person |= _saving_and_study(people, work, rng)
+    whole = {name: np.rint(values) for name, values in person.items()}
+    insured = covered_at_home(people, whole["health_insurance_premiums_without_medicare_part_b"])
     return Spending(
-        person={name: np.rint(values) for name, values in person.items()},
+        person=whole,
+        has_esi=(people.age < 66) & insured & people.any_in_household(work.hours >= 35),
         tenure=np.select([mortgaged, owns], ["OWNED_WITH_MORTGAGE", "OWNED_OUTRIGHT"], "RENTED"),
         home_value=np.rint(value),
         mortgage=np.rint(balance),
@@ -113,6 +120,12 @@ def _giving(reference: Booleans, income: Floats, rng: np.random.Generator) -> di
         "charitable_cash_donations": _of_householder(reference, np.where(gives, share * positive, 0.0)),
         "charitable_non_cash_donations": _of_householder(reference, np.where(goods, 0.2 * share * positive + 250, 0.0)),
     }
+
+
+def covered_at_home(people: People, premium: Floats) -> Booleans:
+    """Whose household pays premiums (dollars a year, by person) for its family."""
+    paid = people.any_in_household((premium > 0) & people.with_role(REFERENCE, SPOUSE))
+    return paid & ~people.with_role(PARTNER, ROOMMATE)
 
 
 def _health(people: People, rng: np.random.Generator) -> dict[str, Floats]:

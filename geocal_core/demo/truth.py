@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from geocal_core.demo.districts import Floats, Integers, districts_of, rows_of, sums
 from geocal_core.demo.nation import YEAR, Nation, draw_nation
 from geocal_core.places.states import STATES, State
-from geocal_core.population.population import Column
+from geocal_core.population.population import Column, Population
 from geocal_core.progress import Reporter
 from geocal_core.store import atomic
 
@@ -28,7 +28,7 @@ HOUSEHOLDS_PER_DISTRICT = 400
 AGES = tuple(f"age_{low:02d}" for low in range(0, 90, 5))
 STUBS = 10
 CHILDREN_LINES = ("59661", "59662", "59663", "59664")
-PEOPLE_FILE, RETURNS_FILE = "truth_people.csv", "truth_returns.csv.xz"
+PEOPLE_FILE, RETURNS_FILE, PROGRAMS_FILE = "truth_people.csv", "truth_returns.csv.xz", "truth_programs.csv"
 
 _SEED = 2024
 _LEAN = 1.6
@@ -64,6 +64,16 @@ def returns() -> pd.DataFrame:
     return by_column.T.rename_axis(columns=None).set_index(["district", "stub"]).sort_index()
 
 
+@cache
+def programs() -> pd.DataFrame:
+    """The shipped table of programs and taxes by state, indexed by FIPS code, in persons, families and dollars a year.
+
+    Columns: those of ``data/programs.csv``.
+    """
+    text = files("geocal_core.demo").joinpath("data", PROGRAMS_FILE).read_text(encoding="utf-8")
+    return pd.read_csv(io.StringIO(text), index_col="state")
+
+
 def build(folder: Path, reporter: Reporter) -> None:
     """Simulate the hidden population of all states and write its tables into a folder.
 
@@ -71,23 +81,25 @@ def build(folder: Path, reporter: Reporter) -> None:
     in memory.
     """
     order = sorted(STATES, key=lambda state: (state.code == "NY", state.code))
-    tables: dict[int, tuple[pd.DataFrame, pd.DataFrame]] = {}
+    tables: dict[int, tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]] = {}
     for number, state in enumerate(order, start=1):
         reporter.progress(f"simulating {state.name} ({number} of {len(order)})")
         tables[state.fips] = state_tables(state)
     people_table = pd.concat([tables[fips][0] for fips in sorted(tables)])
     returns_table = pd.concat([tables[fips][1] for fips in sorted(tables)])
+    programs_table = pd.concat([tables[fips][2] for fips in sorted(tables)])
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic(folder / PEOPLE_FILE) as temporary:
-        temporary.write_text(people_table.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
+    for name, table in ((PEOPLE_FILE, people_table), (PROGRAMS_FILE, programs_table)):
+        with atomic(folder / name) as temporary:
+            temporary.write_text(table.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
     with atomic(folder / RETURNS_FILE) as temporary:
         # A line for each column and like stubs side by side: a fifth smaller than a line for each row.
         text = returns_table.sort_values(["stub", "district"]).T.to_csv(header=False, lineterminator="\n")
         temporary.write_bytes(lzma.compress(text.encode(), filters=_FILTERS))
 
 
-def state_tables(state: State) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of one state in the tables of people and of returns."""
+def state_tables(state: State) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The rows of one state in the tables of people, of returns and of programs."""
     from geocal_core.engine.simulate import simulate
     from geocal_core.engine.takeup import draw_takeup
 
@@ -97,17 +109,20 @@ def state_tables(state: State) -> tuple[pd.DataFrame, pd.DataFrame]:
     population = nation.population
     identifiers = state.fips * _ID_SPACE + np.arange(population.count("household"))
     population = draw_takeup(population, identifiers, 0, state.fips, _SEED)
-    variables = [*_soi_variables().values(), *_ALWAYS]
+    of_programs = {name for row in rows_of("programs.csv") for name in (row["amount"], *row["where"].split()) if name}
+    variables = sorted({*(row["variable"] for row in rows_of("soi_lines.csv")), *_ALWAYS, *of_programs})
     values = simulate(population, variables, YEAR)
-    return _people_rows(nation, values, districts.code), _returns_rows(nation, values, districts.code)
+    return (
+        _people_rows(nation, values, districts.code),
+        _returns_rows(nation, values, districts.code),
+        _program_row(nation, values, state),
+    )
 
 
-_ALWAYS = ("adjusted_gross_income", "tax_unit_is_filer", "filing_status", "eitc", "eitc_child_count", "snap")
-
-
-@cache
-def _soi_variables() -> dict[str, str]:
-    return {row["line"]: row["variable"] for row in rows_of("soi_lines.csv")}
+_ALWAYS = (
+    *("adjusted_gross_income", "tax_unit_is_filer", "tax_unit_itemizes", "filing_status"),
+    *("eitc", "eitc_child_count", "snap"),
+)
 
 
 def _people_rows(nation: Nation, values: Values, codes: Integers) -> pd.DataFrame:
@@ -159,15 +174,39 @@ def _returns_rows(nation: Nation, values: Values, codes: Integers) -> pd.DataFra
         "N2": count(size),
         "A00100": amount(agi),
     }
-    for line, variable in _soi_variables().items():
-        dollars = _by_tax_unit(nation, values[variable])
-        table |= {f"N{line}": count(dollars != 0), f"A{line}": amount(dollars)}
+    itemizes = np.asarray(values["tax_unit_itemizes"], dtype=np.bool_)
+    for row in rows_of("soi_lines.csv"):
+        dollars = _by_tax_unit(nation, values[row["variable"]]) * (itemizes if row["of"] == "itemizers" else 1.0)
+        table |= {f"N{row['line']}": count(dollars != 0), f"A{row['line']}": amount(dollars)}
     credit = np.asarray(values["eitc"], dtype=np.float64)
     children = np.minimum(np.asarray(values["eitc_child_count"], dtype=np.int64), len(CHILDREN_LINES) - 1)
     for number, line in enumerate(CHILDREN_LINES):
         received = np.where(children == number, credit, 0.0)
         table |= {f"N{line}": count(received > 0), f"A{line}": amount(received)}
     return pd.DataFrame(table)
+
+
+def _program_row(nation: Nation, values: Values, state: State) -> pd.DataFrame:
+    """The one row of a state: for each program, its units that satisfy every condition, or their amounts."""
+    population = nation.population
+    totals: dict[str, int] = {"state": state.fips}
+    for row in rows_of("programs.csv"):
+        entity = row["entity"]
+        met = np.ones(population.count(entity), dtype=np.bool_)
+        for name in row["where"].split():
+            met &= _of_units(population, values[name], entity) > 0
+        amount = _of_units(population, values[row["amount"]], entity) if row["amount"] else np.ones(len(met))
+        weights = population.weights[population.household_of(entity)]
+        totals[row["column"]] = int(np.rint((weights * amount * met).sum()))
+    return pd.DataFrame([totals])
+
+
+def _of_units(population: Population, values: Column, entity: str) -> Floats:
+    """Values of an entity's units; those of tax units are given to each of their persons."""
+    found = np.asarray(values, dtype=np.float64)
+    if entity == "person" and len(found) == population.count("tax_unit") != population.count("person"):
+        return found[population.group_of_person("tax_unit")]
+    return found
 
 
 def _by_tax_unit(nation: Nation, values: Column) -> Floats:

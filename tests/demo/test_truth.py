@@ -63,9 +63,11 @@ def test_districts_differ_in_need_and_income() -> None:
 def test_one_state_can_be_made_again() -> None:
     """Amounts pass through single precision, so another processor may round a unit differently."""
     state = state_of_code("WY")
-    people, returns = truth.state_tables(state)
+    people, returns, programs = truth.state_tables(state)
     districts = list(state.districts)
     shipped = truth.people().loc[districts].reset_index()
     pd.testing.assert_frame_equal(people, shipped, check_dtype=False, rtol=1e-6, atol=1)
+    shipped = truth.programs().loc[[state.fips]].reset_index()
+    pd.testing.assert_frame_equal(programs, shipped, check_dtype=False, rtol=1e-6, atol=1)
     shipped = truth.returns().loc[districts].reset_index()
     pd.testing.assert_frame_equal(returns, shipped[returns.columns], check_dtype=False, check_names=False, rtol=1e-6, atol=10)

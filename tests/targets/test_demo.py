@@ -22,7 +22,7 @@ FIPS = {"DE": 10, "NY": 36, "WY": 56}
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     """The folder of the written files, and the targets made of them."""
     folder = tmp_path_factory.mktemp("demo")
-    for agency in ("census", "usda", "irs"):
+    for agency in ("census", "cms", "irs", "ssa", "usda"):
         (folder / agency).mkdir()
         WRITERS[agency](RawSettings(states=STATES), folder / agency)
     settings = profile("tiny").stages["target_db"]
@@ -34,7 +34,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
 
 def test_every_place_has_its_targets(demo: tuple[Path, pd.DataFrame]) -> None:
     _, targets = demo
-    assert targets["geo_level"].value_counts().to_dict() == {"national": 40, "state": 3 * 40, "district": 28 * 38}
+    assert targets["geo_level"].value_counts().to_dict() == {"national": 156, "state": 3 * 156, "district": 28 * 147}
     assert (targets["uprating_factor"] == 1).all()
 
 
