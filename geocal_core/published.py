@@ -64,11 +64,17 @@ class PublishedFile:
 
     @property
     def remote_name(self) -> str:
-        """Name under which a download is kept; empty where ``url`` is a page on which people look for the file."""
-        if not any(mark in self.name for mark in "*?["):
-            return self.name
-        last = PurePosixPath(unquote(urlsplit(self.url).path)).name
-        return last if self.matches(last) else ""
+        """Name under which a download is kept; empty where ``url`` is a page on which people look for the file.
+
+        The address of the file itself ends in its name, or at least in its kind, or is a query.
+        """
+        address = urlsplit(self.url)
+        last = PurePosixPath(unquote(address.path))
+        if self.matches(last.name):
+            return last.name
+        kind = PurePosixPath(self.name).suffix
+        exact = not any(mark in self.name for mark in "*?[")
+        return self.name if exact and (address.query or kind in (last.suffix, ".html")) else ""
 
 
 def files_below(folder: str) -> tuple[Path, list[Path]]:

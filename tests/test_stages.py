@@ -193,7 +193,7 @@ def test_files_that_a_folder_lacks_are_left_out_by_name_with_their_tables(tmp_pa
     chosen = profile("demo").with_folder(str(tmp_path)).stages
     assert chosen["raw_irs"] == RawSettings(origin="folder", folder=str(tmp_path), without=("??incd.csv",))
     assert as_config(chosen["geography"])["agi_level"] == "state"
-    assert [(one.source, one.file.name) for one in left_out(chosen["raw_irs"])] == [("irs", "??incd.csv")]  # type: ignore[arg-type]
+    assert [(one.source, one.file.name) for one in left_out(chosen["raw_irs"])] == [("irs", "??incd.csv")]
 
 
 def settings_of(folder: Path) -> TargetSettings:

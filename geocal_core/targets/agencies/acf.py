@@ -216,6 +216,7 @@ def _sources() -> Iterator[PublishedFile]:
         "https://acf.gov/ofa/data/tanf-caseload-data-2024",
         lookalike="tanf_caseload_????.xlsx",
         columns=("State", "Average FY 2024"),
+        tables=("acf_tanf_caseload",),
     )
     yield PublishedFile(
         "fy-2024-tanf-moe-financial-data.xlsx",
@@ -223,6 +224,7 @@ def _sources() -> Iterator[PublishedFile]:
         "https://acf.gov/ofa/data/tanf-financial-data-fy-2024",
         lookalike="fy-????-tanf-moe-financial-data.xlsx",
         columns=(_CATEGORY, *_FUNDS),
+        tables=("acf_tanf_financial",),
     )
 
 

@@ -201,6 +201,7 @@ SOURCES = (
         "https://www.ssa.gov/policy/docs/statcomps/supplement/2025/4a.html",
         lookalike="ssa_oasdi_ssi_????.csv",
         columns=_BENEFITS_COLUMNS,
+        tables=(_BENEFITS_TABLE,),
     ),
     PublishedFile(
         "ssi_table_7b1_2024.csv",
@@ -208,6 +209,7 @@ SOURCES = (
         "https://www.ssa.gov/policy/docs/statcomps/supplement/2025/7b.html",
         lookalike="ssi_table_7b1_????.csv",
         columns=_SSI_COLUMNS,
+        tables=(_SSI_TABLE,),
     ),
     PublishedFile(
         "SSPopJul_TR2024.csv",
@@ -215,6 +217,7 @@ SOURCES = (
         "https://www.ssa.gov/OACT/HistEst/Population/2024/Population2024.html",
         lookalike="SSPopJul_TR????.csv",
         columns=_POPULATION_COLUMNS,
+        tables=(_POPULATION_TABLE,),
     ),
 )
 TABLES = (

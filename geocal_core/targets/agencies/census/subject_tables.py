@@ -162,8 +162,12 @@ SOURCES = tuple(
         f"ACS 1-year subject table {table} ({about}), {level}",
         _API.format(table=table, places=_PLACES[level]),
         lookalike=f"acs_{table}_{level}_????.json",
+        tables=(read,),
     )
-    for table, about, levels in (("S0101", "age", tuple(_PLACES)), ("S2201", "SNAP", ("district",)))
+    for table, about, levels, read in (
+        ("S0101", "age", tuple(_PLACES), "census_acs_s0101"),
+        ("S2201", "SNAP", ("district",), "census_acs_s2201_district"),
+    )
     for level in levels
 )
 TABLES = (

@@ -68,6 +68,7 @@ SOURCES = (
         "https://www2.census.gov/programs-surveys/stc/datasets/2023/FY2023-Flat-File.txt",
         lookalike="FY????-Flat-File.txt",
         columns=_COLUMNS,
+        tables=(_TABLE,),
     ),
 )
 TABLES = (Table(_TABLE, ("national", "state"), _read, dollar_rounding=_THOUSAND, whole_nation=True),)

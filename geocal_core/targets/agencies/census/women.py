@@ -59,5 +59,6 @@ SOURCES = (
         lookalike="census_b01001_female_15_44_????.json",
         needed=False,
         columns=COLUMNS,
+        tables=("cdc_births",),
     ),
 )
