@@ -257,14 +257,13 @@ def read_geocorr(path: Path, old_congress: int, new_congress: int) -> Crosswalk:
     InputError
         If a column is missing or a row spoilt, or shares do not agree with the numbers of people.
     """
-    state, old, new, people, share = "STATE", f"CD{old_congress}", f"CD{new_congress}", "POP20", "AFACT2"
-    labels, *rows = _rows(path, (state, old, new, people, share))
+    state, old, new, people, *factors = "STATE", f"CD{old_congress}", f"CD{new_congress}", "POP20", "AFACT2", "AFACT"
+    labels, *rows = _rows(path, (state, old, new, people, *factors))
     if labels.text(people) != "Total population (2020 Census)" or f"{old_congress}th Congress" not in labels.text(old):
         raise InputError(f"{labels.where} is not the row of labels of a table of Geocorr 2022", _AGAIN)
     found: dict[tuple[int, int], float] = {}
-    printed: dict[tuple[int, int], float] = {}
+    of_pair: dict[tuple[int, int], Row] = {}
     lost: dict[int, float] = {}
-    where: dict[tuple[int, int], str] = {}
     for row in rows:
         fips = row.whole(state)
         if fips == _PUERTO_RICO:
@@ -276,16 +275,20 @@ def read_geocorr(path: Path, old_congress: int, new_congress: int) -> Crosswalk:
         pair = _code(fips, row.whole(old)), _code(fips, row.whole(new))
         if pair in found:
             raise InputError(f"{row.where}: old district {pair[0]} and new district {pair[1]} are there twice", _AGAIN)
-        found[pair], printed[pair], where[pair] = number, row.number(share), row.where
-    crosswalk = _crosswalk(old_congress, new_congress, found, path)
-    at_old, at_new = ({code: i for i, code in enumerate(codes)} for codes in (crosswalk.old, crosswalk.new))
-    for (from_code, to_code), value in printed.items():
-        # Geocorr prints shares with four decimals.
-        if abs(crosswalk.shares[at_old[from_code], at_new[to_code]] - value) > 1.01e-4:
-            raise InputError(f"{where[from_code, to_code]}, column {share} does not agree with column {people}", _AGAIN)
+        found[pair], of_pair[pair] = number, row
     for fips, number in lost.items():
         if number > _NOT_PLACED * sum(count for (code, _), count in found.items() if code // 100 == fips):
             raise InputError(f"{path.name}: {number:,.0f} people of state {fips} are in no old district", _AGAIN)
+    crosswalk = _crosswalk(old_congress, new_congress, found, path)
+    for side, factor in enumerate(factors):
+        totals: dict[int, float] = {}
+        for pair, number in found.items():
+            totals[pair[side]] = totals.get(pair[side], 0.0) + number
+        for pair, number in found.items():
+            row = of_pair[pair]
+            # Shares are printed with four decimals; people in no old district are still in the totals of the new ones.
+            if abs(number / totals[pair[side]] - row.number(factor)) > 1.01e-4:
+                raise InputError(f"{row.where}, column {factor} does not agree with column {people}", _AGAIN)
     return crosswalk
 
 
@@ -326,6 +329,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
 
 
 def _code(fips: int, number: int) -> int:
+    """Code of a district, whose number is 1 if it is at large (0) or that of the District of Columbia (98)."""
     return 100 * fips + (1 if number in _AT_LARGE else number)
 
 

@@ -16,7 +16,7 @@ SOURCES = (
         "https://mcdc.missouri.edu/applications/geocorr2022.html",
         lookalike="geocorr*.csv",
         needed=False,
-        columns=("state", "pop20", "afact2"),
+        columns=("state", "pop20", "afact2", "afact"),
     ),
     PublishedFile(
         SHARES_FILE,
