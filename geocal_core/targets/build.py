@@ -227,17 +227,25 @@ def _url(file: str) -> str:
 
 
 def _totals(figures: list[Figure]) -> dict[str, Value]:
-    """National totals by variable and source, of figures whose domains do not overlap: persons, and SNAP."""
+    """National totals by variable and source: persons, SNAP, income and earned income credit.
+
+    Each is the sum over the domains that part it, or the figure of one domain.
+    """
     totals: dict[str, Value] = {}
-    for name, variable, source in (
-        ("persons", "person_count", "Census ACS S0101"),
-        ("snap_households", "household_count", "USDA FNS SNAP"),
-        ("snap_dollars", "snap", "USDA FNS SNAP"),
-        ("agi_dollars", "adjusted_gross_income", "IRS SOI"),
-        ("eitc_dollars", "eitc", "IRS SOI"),
+    for name, variable, source, looks_at in (
+        ("persons", "person_count", "Census ACS S0101", {"age"}),
+        ("snap_households", "household_count", "USDA FNS SNAP", {"snap"}),
+        ("snap_dollars", "snap", "USDA FNS SNAP", {"snap"}),
+        ("agi_dollars", "adjusted_gross_income", "IRS SOI", {"tax_unit_is_filer"}),
+        ("eitc_dollars", "eitc", "IRS SOI", {"tax_unit_is_filer", "eitc", "eitc_child_count"}),
     ):
-        of_nation = [f.value for f in figures if f.place == NATION and (f.variable, f.source) == (variable, source)]
-        values = [value for value in of_nation if value is not None]
+        values = [
+            figure.value
+            for figure in figures
+            if (figure.place, figure.variable, figure.source) == (NATION, variable, source)
+            and {constraint.variable for constraints in figure.domain for constraint in constraints} == looks_at
+            and figure.value is not None
+        ]
         if values:
             totals[name] = fsum(values)
     return totals
