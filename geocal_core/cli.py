@@ -172,7 +172,7 @@ def _reporter() -> Iterator[tuple[Reporter, Any]]:
         terminal = Terminal()
 
         def say(result: StageResult) -> None:
-            facts = ", ".join(f"{key} {value}" for key, value in result.metadata.items())
+            facts = ", ".join(f"{key} {value}" for key, value in result.metadata.items() if "\n" not in str(value))
             terminal.progress(f"{'reused' if result.reused else 'made'} {result.digest[:12]}: {facts}")
 
         yield terminal, say

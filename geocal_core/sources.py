@@ -63,18 +63,17 @@ def collect(context: StageContext) -> dict[str, Value]:
     facts: dict[str, Value] = {"origin": settings.origin}
     context.output.mkdir(parents=True)
     if settings.origin != "demo":
-        found = _located(source, settings)
-        copy_files([path for path in found.values() if path is not None], context.output)
-        if absent := [file.name for file, path in found.items() if path is None]:
-            facts["not_there"] = ", ".join(absent)
+        copy_files([path for path in _located(source, settings).values() if path is not None], context.output)
     elif source in WRITERS:
         context.reporter.progress(f"the demo nation writes {source}")
         WRITERS[source](settings, context.output)
     else:
-        facts["not_there"] = f"all: the demo nation publishes nothing of {source}"
-    if "not_there" in facts:
-        context.reporter.progress(f"not there: {facts['not_there']}; the settings of target_db say which tables are left out")
+        context.reporter.progress(f"the demo nation publishes nothing of {source}")
     files = sorted(path for path in context.output.iterdir() if path.name != RETRIEVED)
+    absent = [file.name for file in files_of(source, settings.states) if not any(file.matches(path.name) for path in files)]
+    if absent:
+        facts["not_there"] = ", ".join(absent)
+        context.reporter.progress(f"not there: {facts['not_there']}; the settings of target_db say which tables are left out")
     facts |= {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
     return facts | {f"sha256 {path.name}": digest_path(path) for path in files}
 

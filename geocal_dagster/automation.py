@@ -1,9 +1,13 @@
-"""Rebuilding when the data changes: a condition on every derived asset, and the sensor that acts on it, stopped by default.
+"""Rebuilding when the data changes: conditions on sources and on what is made of them, and the sensor that acts on them.
 
-Cloning the repository must never start a fit on a GPU; whoever runs the factory for good turns the sensor on in the UI.
+The sensor is stopped by default: cloning the repository must never start a fit on a GPU. Whoever runs the factory for good
+turns it on in the UI.
 """
 
 from __future__ import annotations
+
+import warnings
+from typing import Any
 
 import dagster as dg
 
@@ -20,14 +24,21 @@ _due = _changed.since(_AC.initial_evaluation() | (_AC.newly_requested() & ~_chan
 )
 
 # Nothing is requested while what it would read is missing, being made, or has failed a check: the reason waits.
-REBUILD: dg.AutomationCondition[dg.AssetKey] = (
+REBUILD: dg.AutomationCondition[Any] = (
     _due & _AC.all_deps_blocking_checks_passed() & ~_AC.any_deps_missing() & ~_AC.any_deps_in_progress() & ~_AC.in_progress()
 ).with_label("rebuild_on_change")
 
+# Agencies publish on working days; at this hour a file of the day before is there.
+LOOK: dg.AutomationCondition[Any] = _AC.on_cron("0 6 * * *", "America/New_York").with_label("look_every_day")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.BetaWarning)  # sources in a selection are beta; the tests look whether they are in it
+    _EVERYTHING = dg.AssetSelection.all(include_sources=True)
+
 REBUILD_SENSOR = dg.AutomationConditionSensorDefinition(
     "geocal_rebuild",
-    target=dg.AssetSelection.all(),
+    target=_EVERYTHING,
     default_status=dg.DefaultSensorStatus.STOPPED,
     minimum_interval_seconds=60,
-    description="Rebuilds what lies downstream of changed data, and only that. Off until it is turned on.",
+    description="Looks at the agencies' files every day, and rebuilds what lies downstream of changed data, and only that.",
 )

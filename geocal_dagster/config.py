@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from inspect import cleandoc
+from pathlib import Path
 from typing import Any, Literal, cast, get_type_hints
 
 import dagster as dg
@@ -21,7 +22,7 @@ from geocal_core.stages import Stage
 
 # Settings that are text with a short list of permitted values.
 _CHOICES: Mapping[tuple[type, str], Any] = {
-    (RawSettings, "origin"): Literal["demo", "folder"],
+    (RawSettings, "origin"): Literal["demo", "folder", "publisher"],
     (GeographySettings, "agi_level"): Literal["district", "state"],
     (FitSettings, "preset"): Literal["local", "national"],
 }
@@ -33,8 +34,18 @@ def env(name: str, default: str) -> str | dg.EnvVar:
 
 
 def chosen_profile() -> Profile:
-    """The profile that ``GEOCAL_PROFILE`` names; ``demo`` where it is not set."""
-    return profile(os.environ.get("GEOCAL_PROFILE") or "demo")
+    """The profile that ``GEOCAL_PROFILE`` names, with the targets' sources that ``GEOCAL_SOURCES`` names.
+
+    These are ``demo`` (also if it is not set), ``publisher``, or a folder of published files. Launch forms and observations
+    both take them from here, so that what is observed is what is read.
+    """
+    chosen = profile(os.environ.get("GEOCAL_PROFILE") or "demo")
+    sources = os.environ.get("GEOCAL_SOURCES") or "demo"
+    if sources == "demo":
+        return chosen
+    if sources == "publisher":
+        return chosen.with_publisher()
+    return chosen.with_folder(str(Path(sources).expanduser().resolve()))
 
 
 def config_class(stage: Stage, defaults: Settings) -> type[dg.Config]:

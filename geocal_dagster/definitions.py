@@ -1,6 +1,7 @@
 """The code location: everything that Dagster shows and runs, assembled in one explicit place.
 
-Importing it does no work beyond that: no file of data is opened and no science is imported.
+Importing it does no work beyond that: no agency's file is opened and no science is imported. Where ``GEOCAL_SOURCES`` names a
+folder, the names of the files in it are read, to know which tables to leave out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dagster as dg
 
 from geocal_core.settings import Profile
 from geocal_core.stages import STAGES
+from geocal_dagster.assets.source import source_assets
 from geocal_dagster.assets.stage import RETRY, stage_asset
 from geocal_dagster.automation import REBUILD_SENSOR
 from geocal_dagster.config import chosen_profile, env
@@ -41,11 +43,12 @@ def build_defs(
     """
     settings = (profile or chosen_profile()).stages
     with warnings.catch_warnings():
-        # Backfill policies are beta: pyproject.toml pins Dagster's minor version, and the tests try a backfill.
+        # Backfill policies and observable sources are beta; pyproject.toml pins the minor version, and the tests try both.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [stage_asset(stage, settings[stage.name], retry_policy) for stage in STAGES.values()]
+        sources = source_assets(settings)
     return dg.Definitions(
-        assets=assets,
+        assets=[*sources, *assets],
         jobs=[CALIBRATE, REFRESH_TARGETS],
         schedules=[REFRESH_SCHEDULE],
         sensors=[REBUILD_SENSOR],

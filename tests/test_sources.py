@@ -126,7 +126,8 @@ def test_says_where_the_demo_publishes_nothing(stage_context: Context, monkeypat
     context = stage_context("raw_usda", RawSettings())
     facts = collect(context)
     assert (facts["origin"], facts["files"], facts["bytes"]) == ("demo", 0, 0)
-    assert facts["not_there"] == "all: the demo nation publishes nothing of usda"
+    assert facts["not_there"] == "snap-zip-fy69tocurrent-6.zip"
+    assert context.reporter.messages[0] == "the demo nation publishes nothing of usda"
     assert "the settings of target_db say which tables are left out" in context.reporter.messages[-1]
     assert list(context.output.iterdir()) == []
 

@@ -11,14 +11,13 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.places.states import DISTRICTS, STATES
-
-if TYPE_CHECKING:
-    import numpy as np  # imported where it is used: the factory reads the agencies' tables of contents without it
-    from numpy.typing import NDArray
 
 STATE = "state_fips"
 DISTRICT = "congressional_district_geoid"
@@ -140,8 +139,6 @@ def satisfied(values: NDArray[Any], constraint: Constraint) -> NDArray[np.bool_]
     ArtifactError
         If a value is missing (NaN, None) or the values are of no kind that can be compared.
     """
-    import numpy as np
-
     values = np.asarray(values)
     compare = _COMPARE[constraint.operation]
     if values.dtype.kind in "biuf":
@@ -153,8 +150,6 @@ def satisfied(values: NDArray[Any], constraint: Constraint) -> NDArray[np.bool_]
 
 
 def _threshold(values: NDArray[Any], constraint: Constraint) -> Any:
-    import numpy as np
-
     number = _TRUTH.get(constraint.value, constraint.number)
     if number is None:
         raise ConfigError(
@@ -169,8 +164,6 @@ def _threshold(values: NDArray[Any], constraint: Constraint) -> Any:
 
 
 def _as_text(values: NDArray[Any], constraint: Constraint) -> NDArray[np.str_]:
-    import numpy as np
-
     if values.dtype.kind == "U":
         return values
     if values.dtype.kind == "S":

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geocal_core.errors import ConfigError, InputError
-from geocal_core.places.blocks import read_blocks, read_districts
 from geocal_core.places.catalogue import CONGRESS
 from geocal_core.places.states import DISTRICTS, state_of_code
 from geocal_core.targets.files import RawFiles, Row, read_csv
@@ -205,6 +204,8 @@ def read_blocks_crosswalk(folder: Path, old_congress: int, new_congress: int, st
     InputError
         If a file is missing or damaged, or a populated block has no district in one of them.
     """
+    from geocal_core.places.blocks import read_blocks, read_districts  # with pandas, which declaring files needs not
+
     blocks = read_blocks(folder, states)
     codes = [f"{state_of_code(code).fips:02d}" for code in states]
     sides: list[NDArray[np.int64]] = []

@@ -15,6 +15,7 @@ from geocal_core.places.catalogue import area
 from geocal_core.progress import Value
 from geocal_core.settings import Settings
 from geocal_core.stages import Stage, code_version
+from geocal_dagster.assets.source import source_keys
 from geocal_dagster.automation import REBUILD
 from geocal_dagster.compute.report import Check, StageFailure, StageReport, StageRequest
 from geocal_dagster.config import config_class
@@ -33,11 +34,12 @@ _OP_TAGS: Mapping[str, dict[str, Any]] = {"weights": GPU_OP_TAGS, "national_weig
 
 def stage_asset(stage: Stage, defaults: Settings, retry_policy: dg.RetryPolicy | None = RETRY) -> dg.AssetsDefinition:
     """The asset of a stage, whose launch form offers the given settings."""
+    sources = source_keys(stage)
     form: Any = config_class(stage, defaults)  # a class, made here: the annotation of `config` below
 
     @dg.asset(
         name=stage.name,
-        deps=list(stage.inputs),
+        deps=[*stage.inputs, *sources],
         group_name=stage.group,
         kinds=set(stage.kinds),
         owners=OWNERS,
@@ -48,7 +50,7 @@ def stage_asset(stage: Stage, defaults: Settings, retry_policy: dg.RetryPolicy |
         check_specs=[dg.AssetCheckSpec(check, asset=stage.name, blocking=True) for check in stage.checks],
         partitions_def=AREA_PARTITIONS if stage.partitioned else None,
         backfill_policy=dg.BackfillPolicy.single_run() if stage.partitioned else None,
-        automation_condition=REBUILD if stage.inputs else None,
+        automation_condition=REBUILD if stage.inputs or sources else None,
         retry_policy=retry_policy,
         op_tags=_OP_TAGS.get(stage.name),
         pool=_POOLS.get(stage.name),
@@ -105,8 +107,10 @@ def _batch(report: StageReport) -> dict[str, Value]:
 
 
 def _metadata(store: ArtifactStore, artifact: str, facts: Mapping[str, Value]) -> dict[str, Any]:
+    """Facts for the UI; a text of several lines is Markdown."""
     path = store.path(artifact)
-    return {**facts, "path": dg.MetadataValue.path(path), "dagster/uri": path.as_uri()}
+    shown = {name: dg.MetadataValue.md(text) if "\n" in (text := str(value)) else value for name, value in facts.items()}
+    return {**shown, "path": dg.MetadataValue.path(path), "dagster/uri": path.as_uri()}
 
 
 def _reported(stage: Stage, name: str, report: StageReport) -> Check:

@@ -14,9 +14,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from geocal_core.errors import ConfigError
+from geocal_core.errors import ConfigError, InputError
 from geocal_core.settings import as_config, profile
 from geocal_core.stages import STAGES
+from geocal_core.targets.registry import published_files
 from geocal_dagster.config import config_class
 from geocal_dagster.definitions import build_defs, defs
 from geocal_dagster.tags import GPU_OP_TAGS, GPU_POOL
@@ -34,15 +35,39 @@ def test_the_graph_is_the_registry() -> None:
     edges = {
         key.to_user_string(): {p.to_user_string() for p in GRAPH.get(key).parent_keys} for key in GRAPH.get_all_asset_keys()
     }
-    assert edges == {stage.name: set(stage.inputs) for stage in STAGES.values()}
+    published = {
+        f"raw_{agency}": {f"agency/{agency}/{file.key}" for file in files}
+        for agency, files in published_files().items()
+        if files
+    }
+    assert edges == {
+        **{stage.name: {*stage.inputs, *published.get(stage.name, ())} for stage in STAGES.values()},
+        **{key: set() for keys in published.values() for key in keys},
+    }
     checks = {(key.asset_key.to_user_string(), key.name) for key in GRAPH.asset_check_keys}
     assert checks == {(stage.name, check) for stage in STAGES.values() for check in stage.checks}
-    partitioned = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs() if spec.partitions_def is not None}
+    partitioned = {spec.key.to_user_string() for spec in stage_specs() if spec.partitions_def is not None}
     assert partitioned == {stage.name for stage in STAGES.values() if stage.partitioned} == {"area_h5"}
 
 
+def stage_specs() -> list[dg.AssetSpec]:
+    return [spec for spec in defs.resolve_all_asset_specs() if spec.key.to_user_string() in STAGES]
+
+
+def test_every_file_of_an_agency_is_observable_and_described() -> None:
+    found = {spec.key: spec for spec in defs.resolve_all_asset_specs() if spec.key.path[0] == "agency"}
+    assert len(found) == sum(map(len, published_files().values())), "two files of an agency have the same key"
+    for key, spec in found.items():
+        assert GRAPH.get(key).is_observable
+        assert not GRAPH.get(key).is_materializable
+        assert spec.group_name == "sources"
+        assert spec.description
+        assert str(spec.metadata["published"].value).startswith("https://")
+        assert spec.automation_condition is not None
+
+
 def test_every_asset_is_described_for_the_catalogue() -> None:
-    for spec in defs.resolve_all_asset_specs():
+    for spec in stage_specs():
         assert spec.group_name not in (None, "default")
         assert spec.description is not None
         assert spec.owners == ["team:geocal"]
@@ -52,7 +77,7 @@ def test_every_asset_is_described_for_the_catalogue() -> None:
 
 def test_every_check_blocks_what_lies_downstream() -> None:
     specs = [spec for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition) for spec in asset.check_specs]
-    assert len(specs) == 8
+    assert len(specs) == 11
     assert all(spec.blocking for spec in specs)
 
 
@@ -82,7 +107,7 @@ def described(spec: dg.AssetSpec) -> dict[str, Any]:
         "kinds": sorted(spec.kinds),
         "owners": list(spec.owners),
         "tags": {key: value for key, value in spec.tags.items() if not key.startswith("dagster/kind/")},
-        "artifact": spec.metadata["artifact"],
+        "artifact": spec.metadata.get("artifact"),
         "description": spec.description,
         "partitions": len(spec.partitions_def.get_partition_keys()) if spec.partitions_def else 0,
         "automation": spec.automation_condition.get_label() if spec.automation_condition else None,
@@ -93,8 +118,7 @@ def described(spec: dg.AssetSpec) -> dict[str, Any]:
 def test_only_the_fits_ask_for_a_gpu() -> None:
     asking = {}
     for asset in defs.assets or ():
-        assert isinstance(asset, dg.AssetsDefinition)
-        if "dagster-k8s/config" in asset.op.tags:
+        if isinstance(asset, dg.AssetsDefinition) and "dagster-k8s/config" in asset.op.tags:
             asking[asset.key.to_user_string()] = (json.loads(asset.op.tags["dagster-k8s/config"]), asset.op.pool)
     assert asking == dict.fromkeys(("weights", "national_weights"), (GPU_OP_TAGS["dagster-k8s/config"], GPU_POOL))
 
@@ -123,7 +147,8 @@ def test_import_is_light() -> None:
         first, *modules = done.stdout.split()
         seconds.append(float(first))
         assert not done.stderr, "importing the definitions warns"
-        heavy = {"torch", "pandas", "numpy", "scipy", "h5py", "sklearn", "policyengine_us", "policyengine_core", "dagster_gcp"}
+        heavy = {"torch", "pandas", "scipy", "h5py", "sklearn", "openpyxl", "xlrd", "policyengine_us", "policyengine_core"}
+        heavy |= {"dagster_gcp", "sqlalchemy"}
         assert not heavy & set(modules)
     assert min(seconds) < 1.5
 
@@ -152,18 +177,31 @@ def test_fields_of_a_launch_form_are_described() -> None:
 
 def test_profile_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOCAL_PROFILE", "tiny")
-    assert _default_states() == ["DE", "NY", "WY"]
+    assert form_default("blocks", "states") == ["DE", "NY", "WY"]
     monkeypatch.delenv("GEOCAL_PROFILE")
-    assert len(_default_states()) == 51
+    assert len(form_default("blocks", "states")) == 51
     monkeypatch.setenv("GEOCAL_PROFILE", "huge")
     with pytest.raises(ConfigError, match="there is no profile 'huge'; the profiles are tiny, demo and full"):
         build_defs()
 
 
-def _default_states() -> list[str]:
+def test_one_variable_says_where_the_targets_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For launch forms, which is what is read, and for observations, which is what is looked at."""
+    monkeypatch.setenv("GEOCAL_SOURCES", str(tmp_path))
+    assert form_default("raw_usda", "origin") == "folder"
+    assert form_default("raw_usda", "folder") == str(tmp_path.resolve())
+    assert "usda_snap" in form_default("target_db", "without")
+    monkeypatch.setenv("GEOCAL_SOURCES", "publisher")
+    assert (form_default("raw_usda", "origin"), form_default("raw_usda", "folder")) == ("publisher", "")
+    assert "usda_snap" not in form_default("target_db", "without")
+    monkeypatch.setenv("GEOCAL_SOURCES", str(tmp_path / "no"))
+    with pytest.raises(InputError, match="does not exist"):
+        build_defs()
+
+
+def form_default(stage: str, name: str) -> Any:
     job: Any = build_defs().resolve_implicit_global_asset_job_def()
-    states: list[str] = job.get_node_named("blocks").definition.config_schema.config_type.fields["states"].default_value
-    return states
+    return job.get_node_named(stage).definition.config_schema.config_type.fields[name].default_value
 
 
 def test_a_choice_that_does_not_exist_is_refused_before_anything_starts() -> None:

@@ -16,9 +16,10 @@ from geocal_core.errors import ConfigError, GeocalError, InputError
 from geocal_core.progress import Silent
 from geocal_core.stages import StageContext
 from geocal_core.store import Store, digest_path
-from geocal_core.targets.build import build, build_database
+from geocal_core.targets.build import build_database
 from geocal_core.targets.registry import tables
 from geocal_core.targets.select import load_targets
+from geocal_core.targets.stage import build
 from geocal_core.targets.vocabulary import data_rows
 from tests.targets import agency_files as files
 from tests.targets.conftest import SETTINGS

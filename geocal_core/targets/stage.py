@@ -1,0 +1,69 @@
+"""The stage ``target_db``: the database built from the agencies' raw files, and told about in Markdown.
+
+Counts by quantity and level, what contradicts what, and what changed since the database that stood there before. Nothing of
+that decides a byte of the database.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geocal_core.errors import GeocalError
+from geocal_core.progress import Value
+from geocal_core.settings import TargetSettings
+from geocal_core.stages import STAGES, StageContext
+from geocal_core.targets.build import build_from
+from geocal_core.targets.consistency import find_contradictions
+from geocal_core.targets.describe import key_of, place_named
+from geocal_core.targets.diff import markdown
+from geocal_core.targets.files import RawFiles
+from geocal_core.targets.layout import Column, figure, laid_out
+from geocal_core.targets.listing import Filter, counted
+
+_CONTRADICTIONS_SHOWN = 20
+_QUANTITIES_SHOWN = 200
+
+
+def build(context: StageContext) -> dict[str, Value]:
+    """Stage ``target_db``: from the agencies' raw files to the database."""
+    settings: TargetSettings = context.settings
+    facts = build_from(RawFiles(*context.inputs.values()), context.output, settings, context.reporter)
+    context.reporter.progress("comparing the database with the one before")
+    return {
+        **facts,
+        "left_out": ", ".join(settings.without) or "nothing",
+        "counts": laid_out(*counted(context.output, Filter()), "md", _QUANTITIES_SHOWN),
+        "contradictions": _contradictions(context.output, settings.year),
+        "changes": _changes(context.store.path(STAGES[context.name].output), context.output, settings.year),
+    }
+
+
+def _contradictions(database: Path, year: int) -> str:
+    found = find_contradictions(database, year)
+    if not found:
+        return "none"
+    rows = [
+        {
+            "state": "reconciled" if one.reconciled else "open",
+            "kind": one.kind,
+            "place": key_of(place_named(one.place)),
+            "quantity": one.quantity,
+            "value": one.value,
+            "other": one.other,
+            "follows": one.follows or "neither",
+        }
+        for one in found
+    ]
+    right = ("value", "other")
+    columns = [Column(key, key, figure, right=True) if key in right else Column(key, key) for key in rows[0]]
+    return laid_out(rows, columns, "md", _CONTRADICTIONS_SHOWN)
+
+
+def _changes(old: Path, new: Path, year: int) -> str:
+    """What changed since the database that this one replaces; in words where there is none, or none that can be compared."""
+    if not old.exists():
+        return "There was no database before."
+    try:
+        return markdown(old, new, year)
+    except GeocalError as error:
+        return f"The database before cannot be compared with this one: {error}"
