@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from geocal_core.errors import ArtifactError
@@ -97,7 +97,7 @@ def test_files_of_another_content(small_db: Path, agencies: Path, tmp_path: Path
     assert "- changed: acs_S2201_district_2024.json (Census ACS S2201)" in markdown(small_db, new, 2024)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(st.integers(1, 180), st.sampled_from((0.0, -3.0, 1e-300, 12345.678, 1e15, None)), min_size=1, max_size=8)
 )
