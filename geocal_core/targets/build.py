@@ -79,10 +79,8 @@ def build_from(raw: RawFiles, output: Path, settings: TargetSettings, reporter: 
         every = [figure for of_table in figures.values() for figure in of_table]
         facts.update({"figures": len(every), "withheld": sum(figure.value is None for figure in every), **_totals(every)})
     with _reported("targets_known_totals", reporter) as facts:
-        if settings.known_totals:
-            facts["met"] = check_known_totals(figures)
-        else:
-            facts["met"] = "not asked: the files are not said to be the agencies' own"
+        met = check_known_totals(figures) if settings.known_totals else 0
+        facts["met"] = met if settings.known_totals else "not asked: the files are not said to be the agencies' own"
     alternatives = write_database(output, every, scope, list(dict.fromkeys(provenance)), growth)
     left_out = deactivate(output, read_selection(settings.selection), reporter.progress)
     with _reported("targets_counts", reporter) as facts:
@@ -98,6 +96,7 @@ def build_from(raw: RawFiles, output: Path, settings: TargetSettings, reporter: 
         "withheld": sum(figure.value is None for figure in every),
         "not_selected": left_out,
         "alternatives": alternatives,
+        "known_totals_met": met,
         **facts,
         **_totals(every),
         **{f"of {source}": int(number) for source, number in stored["source"].value_counts(sort=False).items()},
