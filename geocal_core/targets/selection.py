@@ -8,6 +8,7 @@ names, because a mistyped rule that is passed over changes the calibration witho
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -31,12 +32,18 @@ SHIPPED = ("default", "full", "holdout")
 """Names of the configurations in ``configs/``."""
 
 _LISTS = ("include", "exclude", "holdout")
+_STAR = "*"
+_ACTIVE = """
+SELECT o.target_id, o.variable, o.geo_level, COALESCE(o.domain_variable, '') AS domain_variable,
+  COALESCE(t.source, '') AS source, COALESCE(o.reform_id, 0) AS reform_id
+FROM target_overview o JOIN targets t ON t.target_id = o.target_id WHERE o.active = 1 ORDER BY o.target_id
+"""
 _TAG = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Targets that have all the properties given.
+    """Targets that have all the properties given; in a text, ``*`` stands for anything.
 
     Attributes
     ----------
@@ -147,17 +154,25 @@ def _matching(selection: Selection, kind: str, among: pd.DataFrame, every: pd.Da
 def _matches(rule: Rule, targets: pd.DataFrame) -> NDArray[np.bool_]:
     found = np.ones(len(targets), dtype=np.bool_)
     for column, wanted in rule.conditions().items():
-        found &= (targets[column] == wanted).to_numpy(dtype=np.bool_)
+        found &= _has(targets[column], wanted)
     return found
+
+
+def _has(values: pd.Series, wanted: str | int) -> NDArray[np.bool_]:
+    """Which values are the wanted one, or fit it where it holds a star."""
+    if not isinstance(wanted, str) or _STAR not in wanted:
+        return (values == wanted).to_numpy(dtype=np.bool_)
+    pattern = re.compile(".*".join(re.escape(part) for part in wanted.split(_STAR)))
+    fitting = {value for value in set(values) if pattern.fullmatch(value)}
+    return values.isin(fitting).to_numpy(dtype=np.bool_)
 
 
 def _check_idle(rule: Rule, called: str, targets: pd.DataFrame) -> None:
     """Refuse a rule that matches nothing, unless it is optional and its words exist."""
     if not rule.optional:
         raise ConfigError(f"{called} matches no target", _remedy(rule, targets))
-    words = [rule.variable, *filter(None, (rule.domain_variable or "").split(","))]
-    for word in words:
-        if word not in variables():
+    for word in (rule.variable, *(rule.domain_variable or "").split(",")):
+        if word and _STAR not in word and word not in variables():
             near = get_close_matches(word, variables(), n=3)
             raise ConfigError(
                 f"{called} speaks of {word!r}, which is no variable", f"near it are {', '.join(near)}" if near else None
@@ -167,9 +182,10 @@ def _check_idle(rule: Rule, called: str, targets: pd.DataFrame) -> None:
 def _remedy(rule: Rule, targets: pd.DataFrame) -> str:
     """What there is in place of the first property that no target has together with those before it."""
     for column, wanted in rule.conditions().items():
-        if not (targets[column] == wanted).any():
+        having = targets[_has(targets[column], wanted)]
+        if having.empty:
             return f"{column} is one of {_nearest(str(wanted), targets[column])}"
-        targets = targets[targets[column] == wanted]
+        targets = having
     return "rules before it leave none of its targets; remove it"
 
 
@@ -188,11 +204,7 @@ def deactivate(database: Path, selection: Selection, tell: Callable[[str], None]
         As ``selected`` does.
     """
     with closing(sqlite3.connect(database)) as connection:
-        targets = pd.read_sql_query(
-            "SELECT o.target_id, o.variable, o.geo_level, COALESCE(o.domain_variable, '') AS domain_variable, t.source, "
-            "o.reform_id FROM target_overview o JOIN targets t USING (target_id) WHERE o.active = 1 ORDER BY o.target_id",
-            connection,
-        )
+        targets = pd.read_sql_query(_ACTIVE, connection)
         chosen = selected(selection, targets, tell)
         left_out = sorted(set(targets["target_id"]) - set(chosen["target_id"]))
         connection.executemany("UPDATE targets SET active = 0 WHERE target_id = ?", [(int(target),) for target in left_out])
@@ -300,7 +312,7 @@ def _rule(node: Any, where: str) -> Rule:
     level = values.get("geo_level")
     if level is not None and level not in LEVELS:
         raise ConfigError(f"{at} has the geo_level {level!r}", f"levels are {', '.join(LEVELS)}")
-    if "domain_variable" in values:
+    if _STAR not in values.get("domain_variable", _STAR):
         values["domain_variable"] = ",".join(
             sorted(filter(None, (part.strip() for part in values["domain_variable"].split(","))))
         )

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geocal_core.errors import ConfigError, GeocalError
+from geocal_core.matrix.quantities import quantities_of
 from geocal_core.settings import FitSettings, PackageSettings, TargetSettings
 from geocal_core.targets.constraints import Constraint
 from geocal_core.targets.figures import Figure, Scope
@@ -74,6 +76,17 @@ def test_all_the_properties_of_a_rule_must_be_met() -> None:
     assert chosen(Selection(include=(Rule("household_count", source="Census ACS S2201"),))) == [3]
     assert chosen(Selection(exclude=(Rule("salt_deduction", reform_id=1),))) == [0, 1, 2, 3, 4, 5, 6, 7, 9]
     assert chosen(Selection(include=(Rule("rent", domain_variable=""),))) == [9]
+
+
+def test_a_star_stands_for_anything() -> None:
+    assert chosen(Selection(include=rules("*_count/district"))) == [3, 5, 6]
+    assert chosen(Selection(include=(Rule("*", source="USDA*"),))) == [0, 1, 2]
+    assert chosen(Selection(exclude=rules("*//*eitc*"))) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+    assert chosen(Selection(include=rules("s*p"))) == [0, 1]
+    for pattern in ("sna.", "*_cnt", "[a-z]*"):
+        with pytest.raises(ConfigError, match="matches no target; variable is one of"):
+            chosen(Selection(include=(Rule(pattern),)))
+    assert len(selected(Selection(exclude=(Rule("zz*", domain_variable="*,age", optional=True),)), TARGETS)) == len(TARGETS)
 
 
 def test_holdouts_are_marked_among_the_chosen_and_stay_held_out() -> None:
@@ -339,3 +352,36 @@ def test_a_database_keeps_what_is_not_selected_as_inactive(tmp_path: Path) -> No
         assert connection.execute("SELECT COUNT(*) FROM targets").fetchone() == (4,)
     with pytest.raises(ConfigError, match="household_count.*geo_level is one of 'state'"):
         deactivate(tmp_path / "a.db", Selection(exclude=rules("household_count/district")))
+
+
+# ------------------------------------------------------------------------------------------------------- the published tables
+
+
+@pytest.mark.raw
+def test_every_shipped_rule_matches_published_targets_that_are_at_hand(published_db: Path) -> None:
+    """The files of births and of the districts' returns are not at hand."""
+    targets, constraints = load_targets(published_db, 2024)
+    idle = []
+    for name in SHIPPED:
+        selection = read_selection(name)
+        for rule in {*selection.exclude, *selection.holdout}:
+            try:
+                selected(Selection(exclude=(replace(rule, optional=False),)), targets)
+            except ConfigError:
+                idle.append((rule.variable, rule.geo_level, rule.domain_variable))
+    assert set(idle) == {
+        ("person_count", None, "is_pregnant"),
+        ("*", None, "medicaid"),
+        ("*", "district", "adjusted_gross_income"),
+        ("*", "district", "eitc,eitc_child_count"),
+    }
+    default = selected(read_selection("default"), targets)
+    assert len(default) > 15_000
+    quantities_of(default, constraints)  # the engine can value every one of them
+    with pytest.raises(ConfigError, match="cannot be valued"):
+        quantities_of(targets, constraints)
+    # No quantity is left with two figures for one place.
+    assert not default.duplicated(["variable", "stratum_id", "reform_id"]).any()
+    held = selected(read_selection("holdout"), targets)["held_out"]
+    assert held.index.tolist() == default.index.tolist()
+    assert 2_000 < held.sum() < 0.2 * len(default)
