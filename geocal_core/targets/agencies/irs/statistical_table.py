@@ -26,7 +26,7 @@ _CENTURY = 70  # files are named by two digits of the tax year; the oldest workb
 _YEAR = re.compile(r"\bTax Year (\d{4})\b")
 _UNIT = re.compile(r"money amounts are in (.+?) of dollars")
 _COLUMN_NUMBER = re.compile(r"\(\d+\)")
-_MARKED = re.compile(r"(\*{1,2})\s*(.*)")
+_MARKED = re.compile(r"(\*{1,2})(?!\*)\s*(.*)")
 _COMBINED = "**"
 _FOOTNOTE = re.compile(r"(\*{1,2}|d|N/A)(?=\s)")
 _LOWEST = re.compile(r"No adjusted gross income( \(includes deficits\))?")
