@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ PLACES_HERE = (0, 10, 16, 1001, 1601, 1602)
 SURVEY, OFFICIAL, TAX = "Census ACS S2201", "USDA FNS SNAP", "IRS SOI"
 
 
-def _targets(values: dict[int, float], source: str | dict[int, str] = TAX, period: int | dict[int, int] = 2024) -> pd.DataFrame:
+def _targets(
+    values: Mapping[int, float], source: str | dict[int, str] = TAX, period: int | dict[int, int] = 2024
+) -> pd.DataFrame:
     """Targets of one quantity by place."""
     by_place = [
         {
@@ -100,7 +103,7 @@ def test_of_equal_trust_the_newer_vintage_is_followed_else_the_whole() -> None:
         ({0: 100, 10: 0, 16: 50}, False),
     ],
 )
-def test_what_is_scaled(values: dict[int, float], same: bool) -> None:
+def test_what_is_scaled(values: Mapping[int, float], same: bool) -> None:
     done = _reconciled(_targets(values))
     assert (done == values) is same
     if not same:
