@@ -77,7 +77,7 @@ class RawFiles:
             "get it from its publisher, or leave its table out (setting without)",
         )
 
-    def latest(self, pattern: str, year: int, table: str) -> tuple[Path, int]:
+    def latest(self, pattern: str, year: int, table: str, *, called: str = "") -> tuple[Path, int]:
         """The file of the latest year not after the year wanted, noted as used, and that year.
 
         Parameters
@@ -88,15 +88,22 @@ class RawFiles:
             The year wanted.
         table : str
             The table that needs it, for the message.
+        called : str
+            The name for the message where the pattern is no name, with ``{year}`` in it.
         """
         found = self.matching(pattern)
-        by_year = {int(match[1]): found[match[0]] for name in found if (match := re.fullmatch(pattern, name))}
+        by_year: dict[int, Path] = {}
+        for name, path in found.items():
+            match = re.fullmatch(pattern, name)
+            other = by_year.setdefault(int(match[1]) if match else 0, path)
+            if digest_path(other) != digest_path(path):
+                raise InputError(f"{other} and {path} are of the same year, with different content", "remove one of them")
         usable = [of for of in by_year if of <= year]
         if usable:
             return self.use(by_year[max(usable)]), max(usable)
-        wanted = re.sub(r"\\(?=\.)", "", pattern).replace(r"(\d{4})", "{year}")
+        called = called or re.sub(r"\\(?=\.)", "", pattern).replace(r"(\d{4})", "{year}")
         raise InputError(
-            f"a file {wanted} of {year} or before is wanted below {self.place}, and there is {', '.join(found) or 'none'}",
+            f"a file {called} of {year} or before is wanted below {self.place}, and there is {', '.join(found) or 'none'}",
             f"get it from its publisher, or leave the table {table} out (setting without)",
         )
 

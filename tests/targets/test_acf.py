@@ -241,6 +241,18 @@ def test_missing_truncated_and_later(tmp_path: Path, table: int) -> None:
         read(tmp_path, table, Scope.of(2025, ("DE", "DC", "ID")))
 
 
+def test_the_names_under_which_they_are_published(tmp_path: Path) -> None:
+    write(tmp_path)
+    before = [values(read(tmp_path, table)) for table in (0, 1)]
+    (tmp_path / CASELOAD.format(year=2024)).rename(tmp_path / "fy2024_tanf_caseload.xlsx")
+    old = tmp_path / FINANCIAL.format(year=2024)
+    old.rename(tmp_path / "fy2024_tanf_and_moe_financial_data_table-final.xlsx")
+    assert [values(read(tmp_path, table)) for table in (0, 1)] == before
+    save(tmp_path / CASELOAD.format(year=2024), {"TFam": [["x"]]})
+    with pytest.raises(InputError, match=r"fy2024_tanf_caseload\.xlsx and .*tanf_caseload_2024\.xlsx are of the same year"):
+        read(tmp_path, 0)
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("acf"))

@@ -107,7 +107,7 @@ def test_no_line_repeats_what_a_file_gives_better() -> None:
         ({"variable": "eitcc"}, "'eitcc' is no variable of the engine; near it are eitc"),
         ({"variable": "state_code"}, "cannot be added up"),
         ({"constraints": "snap"}, "'snap' is no constraint"),
-        ({"constraints": "snap>some"}, "compares with 'some', which is not a number"),
+        ({"constraints": "snap>some"}, "'snap>some' is no constraint|compares with 'some', which is not a number"),
     ],
 )
 def test_a_spoilt_line(change: dict[str, str], words: str) -> None:

@@ -23,13 +23,14 @@ from geocal_core.targets.figures import NATION, Figure, Scope, Table
 from geocal_core.targets.files import RawFiles, Row
 from geocal_core.targets.workbooks import Sheet, column_named, open_workbook, plain
 
-_CASELOAD_FILE = r"tanf_caseload_(\d{4})\.xlsx"
+# Published as fy2024_tanf_caseload.xlsx; also kept as tanf_caseload_2024.xlsx.
+_CASELOAD_FILE = r"(?:fy|tanf_caseload_)(\d{4})(?:_tanf_caseload)?\.xlsx"
 _CASELOAD_TABLE = "acf_tanf_caseload"
 _CASELOAD_SHEET = "TFam"
 _US = "U.S. Totals"
 _TERRITORIES = frozenset({"Guam", "Puerto Rico", "Virgin Islands"})
 
-_FINANCIAL_FILE = r"fy-(\d{4})-tanf-moe-financial-data\.xlsx"
+_FINANCIAL_FILE = r"fy-?(\d{4})[-_]tanf[-_](?:and_)?moe[-_]financial[-_]data.*\.xlsx"
 _FINANCIAL_TABLE = "acf_tanf_financial"
 _TITLE = re.compile(r"(.+?)\.?: Federal TANF and State MOE Expenditures Summary by ACF-196R Spending Category, FY (\d{4})")
 _NATION_SHEET = "A.1"
@@ -50,7 +51,7 @@ _AGAIN = "get the workbook again from ACF"
 
 
 def _read_caseload(raw: RawFiles, scope: Scope) -> list[Figure]:
-    path, year = raw.latest(_CASELOAD_FILE, scope.year, _CASELOAD_TABLE)
+    path, year = raw.latest(_CASELOAD_FILE, scope.year, _CASELOAD_TABLE, called="tanf_caseload_{year}.xlsx")
     sheet = _sheet(open_workbook(path), _CASELOAD_SHEET, path.name)
     if not any(sheet.text(index, 0) == f"Fiscal Year {year}" for index in range(min(10, len(sheet.cells)))):
         raise InputError(f"{sheet.where} does not say that it is of fiscal year {year}", "get the workbook of that year")
@@ -142,7 +143,7 @@ def _check_total(families: Mapping[str, _Families], where: str) -> None:
 
 
 def _read_financial(raw: RawFiles, scope: Scope) -> list[Figure]:
-    path, year = raw.latest(_FINANCIAL_FILE, scope.year, _FINANCIAL_TABLE)
+    path, year = raw.latest(_FINANCIAL_FILE, scope.year, _FINANCIAL_TABLE, called="fy-{year}-tanf-moe-financial-data.xlsx")
     paid: dict[str, float] = {}
     for sheet in open_workbook(path).values():
         title = _TITLE.fullmatch(sheet.text(0, 0)) if sheet.cells and sheet.cells[0] else None
@@ -211,20 +212,18 @@ def _name(row: Row, column: str) -> str:
 
 def _sources() -> Iterator[PublishedFile]:
     yield PublishedFile(
-        "tanf_caseload_2024.xlsx",
+        "*tanf_caseload*.xlsx",
         "TANF caseload of a fiscal year: families by state and month",
-        "https://acf.gov/ofa/data/tanf-caseload-data-2024",
-        lookalike="tanf_caseload_????.xlsx",
+        "https://acf.gov/sites/default/files/documents/ofa/fy2024_tanf_caseload.xlsx",
         columns=("State", "Average FY 2024"),
-        tables=("acf_tanf_caseload",),
+        tables=(_CASELOAD_TABLE,),
     )
     yield PublishedFile(
-        "fy-2024-tanf-moe-financial-data.xlsx",
+        "fy*tanf*moe*financial*data*.xlsx",
         "TANF and MOE expenditures of a fiscal year by spending category and state",
-        "https://acf.gov/ofa/data/tanf-financial-data-fy-2024",
-        lookalike="fy-????-tanf-moe-financial-data.xlsx",
+        "https://acf.gov/sites/default/files/documents/ofa/fy-2024-tanf-moe-financial-data.xlsx",
         columns=(_CATEGORY, *_FUNDS),
-        tables=("acf_tanf_financial",),
+        tables=(_FINANCIAL_TABLE,),
     )
 
 

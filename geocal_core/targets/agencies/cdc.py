@@ -163,6 +163,7 @@ SOURCES = (
         lookalike="cdc_vsrr_births_????.json",
         needed=False,
         columns=(*_COLUMNS, _VALUE),
+        tables=(_TABLE,),
     ),
 )
 TABLES = (Table(_TABLE, ("national", "state"), _read),)

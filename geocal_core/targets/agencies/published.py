@@ -8,19 +8,17 @@ income tax.
 
 from __future__ import annotations
 
-import re
 from importlib import resources
 from pathlib import Path
 
 from geocal_core.errors import ConfigError
 from geocal_core.published import PublishedFile
-from geocal_core.targets.constraints import Constraint
+from geocal_core.targets.constraints import constraint_of
 from geocal_core.targets.figures import NATION, Domain, Figure, Scope, Table
 from geocal_core.targets.files import RawFiles
 from geocal_core.targets.vocabulary import data_rows, target_variable
 
 _DATA = "published.csv"
-_CONSTRAINT = re.compile(r"(\w+)(==|!=|>=|<=|>|<)(.+)")
 
 
 def _read(raw: RawFiles, scope: Scope) -> list[Figure]:
@@ -54,13 +52,7 @@ def _figure(row: dict[str, str]) -> Figure:
 
 def _domain(text: str) -> Domain:
     """Constraints written as ``snap>0``, several apart by blanks; none is the nation as a whole."""
-    constraints = []
-    for part in text.split():
-        match = _CONSTRAINT.fullmatch(part)
-        if match is None:
-            raise ConfigError(f"{_DATA}: {part!r} is no constraint", "write it as snap>0")
-        constraints.append(Constraint(*match.groups()))
-    return (tuple(constraints),) if constraints else ()
+    return (tuple(constraint_of(part) for part in text.split()),) if text else ()
 
 
 SOURCES: tuple[PublishedFile, ...] = ()

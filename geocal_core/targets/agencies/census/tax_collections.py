@@ -63,10 +63,9 @@ def _figure(row: Row, code: str, place: int, file: str, year: int) -> Figure:
 
 SOURCES = (
     PublishedFile(
-        "FY2023-Flat-File.txt",
+        "FY????-Flat-File.txt",
         "State Government Tax Collections of a fiscal year, by item and state",
         "https://www2.census.gov/programs-surveys/stc/datasets/2023/FY2023-Flat-File.txt",
-        lookalike="FY????-Flat-File.txt",
         columns=_COLUMNS,
         tables=(_TABLE,),
     ),
