@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from geocal_core.errors import InputError
-from geocal_core.targets.files import Row
+from geocal_core.targets.files import Row, read_member
 
 _AGAIN = "get the file again from its publisher"
 _FOOTNOTE = re.compile(r"\s*(\[\d+\]|\d+/)\s*")
@@ -133,7 +134,7 @@ def open_workbook(path: Path, member: str = "") -> Mapping[str, Sheet]:
         If the file is no whole workbook, is a web page, or the zip has no such member.
     """
     where = f"{path.name}, {member}" if member else path.name
-    content = _member(path, member) if member else path.read_bytes()
+    content = read_member(path, member) if member else path.read_bytes()
     if content.lstrip()[:1] == b"<":
         raise InputError(f"{where} is a web page, not the workbook", _AGAIN)
     try:
@@ -145,20 +146,6 @@ def open_workbook(path: Path, member: str = "") -> Mapping[str, Sheet]:
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _Grid = tuple[tuple[tuple[Any, ...], ...], tuple[tuple[int, int, int, int], ...], Mapping[tuple[int, int], str]]
-
-
-def _member(path: Path, member: str) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {Path(name).name: name for name in archive.namelist()}
-            if member not in names:
-                there = ", ".join(sorted(names))
-                raise InputError(f"{path.name} has no {member}", f"get a zip that has it; this one has {there}")
-            return archive.read(names[member])
-    except InputError:
-        raise
-    except Exception as error:  # zipfile raises a dozen kinds on damaged archives
-        raise InputError(f"{path.name} is not a whole zip ({_line(error)})", _AGAIN) from error
 
 
 def _read_xls(content: bytes) -> dict[str, _Grid]:
@@ -198,7 +185,12 @@ def _xls_value(cell: Any, datemode: int) -> Any:
 def _read_xlsx(content: bytes) -> dict[str, _Grid]:
     import openpyxl
 
-    book = openpyxl.load_workbook(io.BytesIO(content), data_only=True)
+    with zipfile.ZipFile(io.BytesIO(content)) as parts:
+        if (damaged := parts.testzip()) is not None:  # openpyxl passes over a sheet whose part it does not find
+            raise ValueError(f"its part {damaged!r} is damaged")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of parts that are not read: page headers, validation, styles
+        book = openpyxl.load_workbook(io.BytesIO(content), data_only=True)
     return {sheet.title: _xlsx_grid(sheet) for sheet in book.worksheets}
 
 

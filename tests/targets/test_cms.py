@@ -21,16 +21,14 @@ from geocal_core.targets.figures import Scope
 from geocal_core.targets.files import RawFiles
 from tests.targets import cms_files as files
 
-Values = dict[tuple[Any, ...], float | None]
-
-HEADER = 2  # rows above the states in a sheet of a full year: title, header, three totals
+Values = dict[Any, float | None]
 
 
 def values(folder: Path, scope: Scope = files.SCOPE) -> tuple[Values, Values]:
     """Figures of all tables, and the growth, by what they are."""
     raw = RawFiles(folder)
-    figures = {(t.name, f.family, f.place): f.value for t in cms.TABLES for f in t.read(raw, scope)}
-    growth = {
+    figures: Values = {(t.name, f.family, f.place): f.value for t in cms.TABLES for f in t.read(raw, scope)}
+    growth: Values = {
         (g.series, g.place, g.from_period, g.to_period): g.factor for t in cms.TABLES if t.growth for g in t.growth(raw, scope)
     }
     return figures, growth
@@ -182,6 +180,15 @@ def test_truncated(own: Path, name: str, share: float) -> None:
     content = (own / name).read_bytes()
     (own / name).write_bytes(content[: int(len(content) * share)])
     refused(own, re.escape(name))
+
+
+@pytest.mark.parametrize("byte", [0, 65])
+def test_sheet_lost_in_a_damaged_workbook(own: Path, byte: int) -> None:
+    """A workbook whose table of contents misnames a sheet: without a check it would only have one sheet fewer."""
+    content = bytearray((own / files.FULL_YEAR).read_bytes())
+    content[content.rindex(b"xl/worksheets/sheet2.xml")] = byte
+    (own / files.FULL_YEAR).write_bytes(bytes(content))
+    refused(own, f"{files.FULL_YEAR} is not a whole workbook")
 
 
 FULL, FIVE, SEVEN, CSV = (

@@ -24,6 +24,7 @@ _TITLE = "Full Year {year} Effectuated Enrollment"
 _ENROLLED, _WITH_CREDIT = "Total Enrollment", "APTC Enrollment"
 _CREDIT = "Average APTC per Month (for Consumers receiving APTC)"
 _PREMIUM, _AFTER = "Average Total Premium per Month", "Average Premium after APTC per Month"
+_COLUMNS = (_ENROLLED, _WITH_CREDIT, _CREDIT, _PREMIUM, _AFTER)
 # Averages are rounded to cents, in some states less exactly: the largest gap of 2016 to 2023 is 3.7 cents.
 _AVERAGE_ROUNDING = 0.05
 
@@ -71,7 +72,7 @@ def markets(sheet: Sheet, year: int, scope: Scope) -> Mapping[int, Market]:
         If the sheet is of another year, a state is missing or there twice, or the figures do not fit each other.
     """
     sheet.row_with(_TITLE.format(year=year))
-    rows = state_rows(sheet, "State", (_ENROLLED, _WITH_CREDIT, _CREDIT, _PREMIUM, _AFTER))
+    rows = state_rows(sheet, "State", _COLUMNS)
     scope.check_states(set(rows.states), sheet.where)
     rows.check_sum(_ENROLLED)
     rows.check_sum(_WITH_CREDIT)
@@ -93,6 +94,7 @@ SOURCES = (
         _FILE,
         "Effectuated enrolment of the Marketplaces by state, full years since 2016",
         "https://www.cms.gov/files/document/full-year-effectuated-enrollment.xlsx",
+        columns=_COLUMNS,
         tables=(TABLE,),
     ),
 )

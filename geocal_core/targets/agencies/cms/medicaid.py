@@ -95,6 +95,7 @@ SOURCES = (
         "medicaid_enrollment_????.csv",
         "State Medicaid and CHIP applications, eligibility determinations and enrolment, every month",
         "https://data.medicaid.gov/dataset/6165f45b-ca93-5bb5-9d06-db29c692a360",
+        columns=_COLUMNS,
         tables=(_TABLE,),
     ),
 )

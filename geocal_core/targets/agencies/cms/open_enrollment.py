@@ -13,6 +13,7 @@ from pathlib import Path
 
 from geocal_core.errors import InputError
 from geocal_core.published import PublishedFile
+from geocal_core.targets.agencies.cms import effectuated
 from geocal_core.targets.agencies.cms.sheets import AGAIN, HEALTHCARE_GOV, StateRows, fips_of, published, state_rows
 from geocal_core.targets.constraints import Constraint
 from geocal_core.targets.figures import NATION, Figure, Scope, Table
@@ -31,6 +32,11 @@ _CREDIT, _BRONZE = "Average APTC among Consumers Receiving APTC", "Bronze"
 # The same columns in the csv file that lies beside the workbook in the zip.
 _CSV_STATE, _CSV_PLATFORM = "STATE_ABRVTN", "PLTFRM"
 _CSV = {_CONSUMERS: "CNSMR", _WITH_CREDIT: "APTC_CNSMR", _CREDIT: "APTC_CNSMR_AVG_APTC", _BRONZE: "BRNZ"}
+
+_METAL_COLUMNS = (
+    *("YEAR", "STATE_CODE", "PLATFORM", "METAL_LEVEL", "ENROLLMENT_STATUS"),
+    *("CONSUMERS", "APTC_CONSUMERS", "APTC_SHARE"),
+)
 
 _USES = (Constraint("used_aca_ptc", ">", "0"), Constraint("is_aca_ptc_eligible", "==", "True"))
 # A bronze plan costs less than the benchmark, the second cheapest silver plan; so does the cheapest silver plan.
@@ -156,12 +162,6 @@ def _read_bronze(raw: RawFiles, scope: Scope) -> list[Figure]:
     return [_bronze(row, by_state[fips], fips, year) for fips, row in sorted(rows.items()) if _on_platform(row, by_state[fips])]
 
 
-_METAL_COLUMNS = (
-    *("YEAR", "STATE_CODE", "PLATFORM", "METAL_LEVEL", "ENROLLMENT_STATUS"),
-    *("CONSUMERS", "APTC_CONSUMERS", "APTC_SHARE"),
-)
-
-
 def _on_platform(row: Row, chosen: Selections) -> bool:
     """Whether the state is on HealthCare.gov; other states' credits by metal level are not published."""
     if row.text("PLATFORM") != chosen.platform or row.number("CONSUMERS") != chosen.bronze:
@@ -184,13 +184,15 @@ SOURCES = (
         "????-oep-state-level-public-use-file.zip",
         "Marketplace open enrolment, state-level public use file",
         "https://www.cms.gov/files/zip/2024-oep-state-level-public-use-file.zip",
-        tables=(_TABLE, _BRONZE_TABLE),
+        columns=(_STATE, *_CSV),
+        tables=(_TABLE, _BRONZE_TABLE, effectuated.TABLE),
     ),
     PublishedFile(
         "aca_marketplace_state_metal_selection_????.csv",
         "Marketplace open enrolment by state, metal level and enrolment status, from CMS's public use file of that name",
         "https://www.cms.gov/data-research/statistics-trends-reports/marketplace-products/"
         "2024-marketplace-open-enrollment-period-public-use-files",
+        columns=_METAL_COLUMNS,
         tables=(_BRONZE_TABLE,),
     ),
 )
