@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geocal_core.errors import ConfigError, GeocalError
@@ -155,6 +155,7 @@ def _plainly(rule: Rule) -> set[int]:
     }
 
 
+@settings(deadline=None, max_examples=60)
 @given(_lists, _lists, _lists)
 def test_the_choice_is_the_algebra_of_sets(
     include: tuple[Rule, ...], exclude: tuple[Rule, ...], holdout: tuple[Rule, ...]
@@ -174,6 +175,7 @@ def test_the_choice_is_the_algebra_of_sets(
     pd.testing.assert_frame_equal(selected(selection, table), table)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_the_order_of_rules_and_of_rows_means_nothing(data: st.DataObject) -> None:
     lists = [data.draw(_lists) for _ in range(3)]
@@ -270,6 +272,7 @@ def test_a_name_that_is_neither_shipped_nor_a_file(tmp_path: Path) -> None:
         read_selection(str(tmp_path / "latin.yaml"))
 
 
+@settings(deadline=None, max_examples=200)
 @given(st.text(max_size=60) | st.text(alphabet="[]{}:,-&*!? \n\tvariable'\"", max_size=60))
 def test_no_text_gives_anything_but_rules_or_one_line(text: str) -> None:
     said = ""
@@ -315,8 +318,8 @@ def test_holdout_excludes_what_the_default_excludes() -> None:
 
 
 def test_the_digest_of_a_file_is_of_its_rules(written: Path) -> None:
-    for settings in (TargetSettings(), PackageSettings(), FitSettings(), FitSettings(targets="full")):
-        assert outside_digest("", settings) == ""
+    for shipped in (TargetSettings(), PackageSettings(), FitSettings(), FitSettings(targets="full")):
+        assert outside_digest("", shipped) == ""
     digests = []
     for text in (
         "exclude:\n- variable: snap\n- variable: rent\n",
