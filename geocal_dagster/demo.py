@@ -21,7 +21,8 @@ import dagster as dg
 
 from geocal_core.errors import GeocalError, system_error
 from geocal_core.places.catalogue import areas_in
-from geocal_core.settings import Profile, profile
+from geocal_core.settings import Profile, RawSettings, profile
+from geocal_core.sources import left_out
 from geocal_core.stages import STAGES
 from geocal_core.store import Store, atomic
 from geocal_dagster.definitions import build_defs
@@ -128,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = profile(parsed.profile)
         if parsed.targets_from is not None:
             chosen = chosen.with_folder(str(parsed.targets_from.expanduser().resolve()))
+            _tell_what_is_left_out(chosen)
         run(chosen, root)
     except GeocalError as error:
         print(f"geocal: error: {error}", file=sys.stderr)
@@ -140,6 +142,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     _tell(root, time.monotonic() - started)
     return 0
+
+
+def _tell_what_is_left_out(chosen: Profile) -> None:
+    settings = chosen.stages[STAGES["target_db"].inputs[0]]
+    assert isinstance(settings, RawSettings)
+    for one in left_out(settings):
+        tables = f"left out: {', '.join(one.tables)}" if one.tables else "nothing is left out for it"
+        print(f"{one.file.name} ({one.file.description}) {one.why}; {tables}", file=sys.stderr)
 
 
 def _tell(root: Path, seconds: float) -> None:
