@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -200,6 +200,7 @@ class _Table:
         self.reform: list[int] = targets["reform_id"].to_numpy()[first].tolist()
         self.rules = [rules[stratum] for stratum in targets["stratum_id"].to_numpy()[first].tolist()]
         self.domain = [Domain.of(of_one) for of_one in self.rules]
+        self._alike: dict[tuple[str, int, str], dict[Domain, list[int]]] = {}
 
     @cached_property
     def grid(self) -> NDArray[np.float64]:
@@ -235,6 +236,15 @@ class _Table:
             if place:
                 found[position[place // 100 if place >= 100 else 0]].append(index)
         return found
+
+    def alike(self, family: Sequence[int], variable: str) -> Mapping[Domain, list[int]]:
+        """Quantities of a family by their domains on other variables."""
+        key = (self.variable[family[0]], self.reform[family[0]], variable)
+        if key not in self._alike:
+            found = self._alike[key] = defaultdict[Domain, list[int]](list)
+            for q in family:
+                found[self.domain[q].without(variable)].append(q)
+        return self._alike[key]
 
     def filled(self, quantity: int) -> NDArray[np.float64]:
         """Values of a quantity, where a place has none the sum of all its parts (NaN if one is missing)."""
@@ -374,10 +384,8 @@ def _by_wording(table: _Table, term: str) -> list[int]:
 
 def _tilings(table: _Table, family: Sequence[int], whole: Domain, variable: str) -> list[list[int]]:
     """Ways to make up a domain of quantities that part it by a variable."""
-    rest = whole.without(variable)
-    domains = {q: table.domain[q] for q in family}
-    pieces = [q for q, domain in domains.items() if domain.without(variable) == rest]
-    laid = tilings(whole.on(variable), [domains[q].on(variable) for q in pieces])
+    pieces = table.alike(family, variable).get(whole.without(variable), [])
+    laid = tilings(whole.on(variable), [table.domain[q].on(variable) for q in pieces])
     return [[pieces[position] for position in tiling] for tiling in laid]
 
 

@@ -6,8 +6,9 @@ Constraints on one variable are an interval, whole numbers where the variable co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from geocal_core.targets.constraints import Constraint
 
@@ -39,6 +40,9 @@ class Interval:
         if other.text or self.text:
             return self.text == other.text or other == Interval()
         return other.low <= self.low and self.high <= other.high
+
+
+_ANY = Interval()
 
 
 def interval(variable: str, constraints: Iterable[Constraint]) -> Interval:
@@ -82,7 +86,11 @@ class Domain:
 
     def on(self, variable: str) -> Interval:
         """What it leaves of a variable: all of it, if it does not look at it."""
-        return dict(self.parts).get(variable, Interval())
+        return self._by_name.get(variable, _ANY)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Interval]:
+        return dict(self.parts)
 
     @property
     def loose(self) -> Domain:
