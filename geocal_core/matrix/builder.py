@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from geocal_core.stages import StageContext
 
 LEAST_SUPPORT = 0.9
-"""Share of targets that must have a column: below it the file is too small or not of the targets' places."""
+"""Share of targets that weights must be able to reach: below it the file is too small or not of the targets' places."""
 
 
 def build(context: StageContext) -> dict[str, Value]:
@@ -151,7 +151,8 @@ def _in_places(
 def _checked(context: StageContext, n_quantities: int) -> dict[str, Value]:
     """Open what was written, report the checks, and refuse a package that fails one."""
     package = Package.open(context.output)
-    unsupported = package.targets["name"][~package.supported].tolist()
+    empty = package.targets[~package.supported]
+    unsupported = empty.loc[empty["value"] != 0, "name"].tolist()  # a total of 0 is met by having nobody
     sound = bool(
         np.isfinite(package.matrix.data).all()
         and np.isfinite(package.initial_weights).all()
@@ -164,11 +165,12 @@ def _checked(context: StageContext, n_quantities: int) -> dict[str, Value]:
         "columns": len(package.state),
         "nonzeros": int(package.matrix.nnz),
         "quantities": n_quantities,
-        "rows_without_support": len(unsupported),
+        "rows_without_support": len(empty),
+        "rows_out_of_reach": len(unsupported),
     }
     context.reporter.check("package_valid", sound, facts)
     enough = len(unsupported) <= (1 - LEAST_SUPPORT) * len(package.targets)
-    listed: dict[str, Value] = {"rows_without_support": len(unsupported), "first": ", ".join(unsupported[:10])}
+    listed: dict[str, Value] = {"rows_out_of_reach": len(unsupported), "first": ", ".join(unsupported[:10])}
     context.reporter.check("package_supported", enough, listed)
     if not sound:
         raise ArtifactError("the calibration package holds values that are not finite, or negative starting weights")

@@ -211,3 +211,7 @@ def test_a_file_that_supports_too_few_targets_is_refused(context: StageContext, 
     with pytest.raises(ArtifactError, match="45 of 45 targets have no household in the file, such as US/person_count/1"):
         builder.build(context)
     assert context.reporter.checks == {"package_valid": True, "package_supported": False}
+    monkeypatch.setattr(builder, "load_targets", lambda db, year: (elsewhere.assign(value=0.0), RULES))
+    context.output = context.output.with_name("zeros")
+    facts = builder.build(context)
+    assert (facts["rows_without_support"], facts["rows_out_of_reach"]) == (45, 0)  # nobody is what a total of 0 asks for
