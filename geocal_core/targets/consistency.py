@@ -35,6 +35,9 @@ _ALTERNATIVES = "SELECT target_id, value, source FROM alternative_figures WHERE 
 _SIGNED = frozenset(
     {
         "adjusted_gross_income",
+        "estate_income",
+        "farm_operations_income",
+        "farm_rent_income",
         "income_tax",
         "loss_limited_net_capital_gains",
         "net_capital_gains",
