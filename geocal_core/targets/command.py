@@ -6,13 +6,13 @@ Parsers and printing; what is printed is found out by the modules beside this on
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geocal_core.errors import ConfigError
-from geocal_core.progress import Terminal
+from geocal_core.progress import Terminal, Value
 from geocal_core.settings import TargetSettings
 
 if TYPE_CHECKING:
@@ -136,17 +136,16 @@ def _build(arguments: argparse.Namespace) -> int:
     settings = TargetSettings(year=arguments.year, without=tuple(arguments.without), selection=arguments.selection)
     facts = build_database(arguments.raw, arguments.output, settings, Terminal())
     said = {"left out": ", ".join(settings.without)} if settings.without else {}
-    said |= _condition(arguments.output, settings.year)
-    said |= {name: figure(value) for name, value in facts.items() if isinstance(value, float)}  # the main totals
+    said |= _condition(arguments.output, facts)
+    said |= {name: figure(value) for name, value in facts.items() if isinstance(value, float) and name != "largest_gap"}
     for title, text in said.items():
         print(f"{title.replace('_', ' '):22}{text}")
     print(f"{'written to':22}{arguments.output}")
     return 0
 
 
-def _condition(db: Path, year: int) -> dict[str, str]:
+def _condition(db: Path, facts: Mapping[str, Value]) -> dict[str, str]:
     """What a user should know of a new database: its targets, how much is withheld, and where it contradicts itself."""
-    from geocal_core.targets.consistency import find_contradictions
     from geocal_core.targets.inventory import stored_targets
 
     targets, _ = stored_targets(db)
@@ -155,10 +154,11 @@ def _condition(db: Path, year: int) -> dict[str, str]:
     more = f" (geocal targets list {db} --withheld)" if by_source else ""
     active = targets.loc[targets["active"], "geo_level"]
     by_level = ", ".join(f"{(active == level).sum():,} {level}" for level in _LEVELS)
+    by_kind = ", ".join(f"{facts[f'contradictions_{kind}']} {kind}" for kind in _KINDS if f"contradictions_{kind}" in facts)
     return {
         "targets": f"{len(active):,}: {by_level}",
         "withheld figures": (by_source or "none") + more,
-        "contradictions": f"{_summary(find_contradictions(db, year))} (geocal targets check {db})",
+        "contradictions": f"{by_kind or 'none'}; {facts['contradictions_that_remain']} remain (geocal targets check {db})",
     }
 
 
