@@ -12,6 +12,8 @@ from typing import Any, Protocol, TextIO
 
 Value = str | int | float | bool
 
+_FACTS = 10  # of a check, on one line of the terminal; the factory is told all
+
 
 class Reporter(Protocol):
     """Where a stage sends what it has to tell while it runs."""
@@ -58,7 +60,8 @@ class Terminal:
         self._line(message)
 
     def check(self, name: str, passed: bool, metadata: Mapping[str, Value] | None = None) -> None:
-        facts = ", ".join(f"{key} {value}" for key, value in (metadata or {}).items())
+        told = [f"{key} {value}" for key, value in (metadata or {}).items()]
+        facts = ", ".join(told[:_FACTS]) + (f", and {len(told) - _FACTS} more" if len(told) > _FACTS else "")
         self._line(f"check {name}: {'passed' if passed else 'FAILED'}{f' ({facts})' if facts else ''}")
 
     def partition(self, key: str, metadata: Mapping[str, Value]) -> None:
