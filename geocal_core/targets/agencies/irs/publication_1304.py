@@ -54,6 +54,9 @@ _LAYOUTS = {
     "2.1": _Layout("in21id"),
     "2.5": _Layout("in25ic", "Total"),
 }
+# Bounds of sizes of income of Historic Table 2 that are finer here: returns and adjusted gross income are given in those too,
+# so that the nation is of one year and source in all of them.
+_COARSE = (("1", "10000"), ("10000", "25000"), ("25000", "50000"), ("1000000", ""))
 # Tables whose first group of columns is what the other groups add up to.
 _GROUPED = ("1.2", "2.5")
 # Columns of other tables that repeat one of table 1.4. Not all have its sizes of income, but all have its total.
@@ -148,30 +151,45 @@ def _block(name: str, table: StatisticalTable) -> _Block:
 
 def _figures(block: _Block, quantity: _Quantity) -> Iterator[Figure]:
     domain: Domain = (FILER, quantity.domain) if quantity.domain else (FILER,)
-    wanted: list[tuple[int, Domain]] = [] if quantity.rows == "positive" else [(block.total, domain)]
+    wanted: list[tuple[tuple[int, ...], Domain]] = [] if quantity.rows == "positive" else [((block.total,), domain)]
     sizes = [] if quantity.rows == "total" else block.sizes.items()
-    wanted += [(row, (*domain, size)) for row, size in sizes if quantity.rows == "all" or size != _NO_INCOME]
-    for row, below in wanted:
+    wanted += [((row,), (*domain, size)) for row, size in sizes if quantity.rows == "all" or size != _NO_INCOME]
+    if not quantity.domain:
+        wanted += [(rows, (*domain, size)) for size, rows in _merged(block)]
+    for rows, below in wanted:
         for variable, terms, unit in (
             ("tax_unit_count", quantity.returns, 1.0),
             (quantity.variable, quantity.amount, THOUSAND),
         ):
             if terms:
-                cell = _added(block.table, row, terms)
+                cell = _added(block.table, rows, terms)
                 value = None if cell.value is None else cell.value * unit
                 yield Figure(variable, value, block.table.year, NATION, _SOURCE, below, notes=cell.note)
 
 
-def _added(table: StatisticalTable, row: int, terms: Sequence[_Term]) -> Cell:
-    """A sum of columns, withheld if one of them is; its note tells the first cell and names the others."""
-    cells = [table.cell(row, term.path) for term in terms]
-    withheld = next((cell for cell in cells if cell.value is None), None)
+def _merged(block: _Block) -> Iterator[tuple[Range, tuple[int, ...]]]:
+    """Sizes of income of Historic Table 2 that several of this table make up, with their rows."""
+    starts = {size[0]: row for row, size in block.sizes.items()}
+    ends = {size[-1]: row for row, size in block.sizes.items()}
+    for low, high in _COARSE:
+        size: Range = (Constraint("adjusted_gross_income", ">=", low),)
+        size += (Constraint("adjusted_gross_income", "<", high),) if high else ()
+        first, last = starts.get(size[0]), ends.get(size[-1]) if high else max(block.sizes)
+        if first is not None and last is not None and first < last:
+            yield size, tuple(range(first, last + 1))
+
+
+def _added(table: StatisticalTable, rows: Sequence[int], terms: Sequence[_Term]) -> Cell:
+    """A sum of columns and rows, withheld if one of the cells is; its note tells the first cell and names the others."""
+    cells = [(term, table.cell(row, term.path)) for row in rows for term in terms]
+    withheld = next((cell for _, cell in cells if cell.value is None), None)
     if withheld:
         return withheld
     more = "".join(f" {'+' if term.sign > 0 else '-'} {term.path}" for term in terms[1:])
+    below = f", to row {rows[-1] + 1} ({table.label(rows[-1])})" if len(rows) > 1 else ""
     first = "-" if terms[0].sign < 0 else ""
-    value = sum(term.sign * cell.value for term, cell in zip(terms, cells, strict=True) if cell.value is not None)
-    return Cell(value, f"{first}{cells[0].note}{more}")
+    value = sum(term.sign * cell.value for term, cell in cells if cell.value is not None)
+    return Cell(value, f"{first}{cells[0][1].note}{more}{below}")
 
 
 def _check_groups(block: _Block) -> None:
