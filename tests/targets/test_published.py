@@ -68,7 +68,7 @@ def test_snap(published_db: Path, raw_folder: Path) -> None:
     assert round(snap["state", "household_count"].sum()) == round(snap["national", "household_count"].sum()) == 22_177_091
     assert round(snap["state", "snap"].sum() / 1e6) == round(snap["national", "snap"].sum() / 1e6) == 93_658
     survey = targets[targets["source"] == "Census ACS S2201"]
-    assert (len(survey), survey["value"].sum()) == (436, 15_632_675)
+    assert (len(survey), survey["original_value"].sum()) == (436, 15_632_675)
     with zipfile.ZipFile(raw_folder / "usda" / "snap-zip-fy69tocurrent-6.zip") as archive:
         book = openpyxl.load_workbook(io.BytesIO(archive.read("FY24.xlsx")), data_only=True)
     by_name: dict[str, tuple[float, float]] = {}
