@@ -88,7 +88,7 @@ def test_specs_are_those_of_the_snapshot() -> None:
     """
     found = {spec.key.to_user_string(): described(spec) for spec in defs.resolve_all_asset_specs()}
     if os.environ.get("GEOCAL_UPDATE_SNAPSHOTS"):
-        SNAPSHOT.write_text(json.dumps(found, indent=1) + "\n")
+        SNAPSHOT.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     expected = json.loads(SNAPSHOT.read_text())
     changed = [
         f"{name}.{what}: snapshot {expected.get(name, {}).get(what)!r}, now {found.get(name, {}).get(what)!r}"
