@@ -118,7 +118,7 @@ def _row(target: dict[str, Any], rules: Rules, extra: Collection[str]) -> dict[s
 
 
 def counted(db: Path, wanted: Filter) -> tuple[list[dict[str, Any]], list[Column]]:
-    """How many targets each variable, domain, source and period has at each level, with a total in the last row."""
+    """How many targets each variable, domain, source and period has at each level, with a total in the first row."""
     targets = wanted.of(stored_targets(db)[0])
     keys = ["variable", "domain_variable", "source", "period"]
     rows = [
@@ -132,7 +132,7 @@ def counted(db: Path, wanted: Filter) -> tuple[list[dict[str, Any]], list[Column
         Column("period", "year", lambda year: _NONE if year is None else str(year), right=True),
         *(Column(level, level, figure, right=True) for level in (*LEVELS, "total")),
     ]
-    return [*rows, total], columns
+    return [total, *rows], columns
 
 
 def _by_level(levels: pd.Series) -> dict[str, int]:

@@ -7,6 +7,8 @@ import io
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -134,7 +136,7 @@ def test_what_is_withheld_and_what_is_inactive(capsys: Capture, db: Path) -> Non
 
 def test_counts_and_families_add_up(capsys: Capture, small_db: Path) -> None:
     targets, _ = stored_targets(small_db)
-    *rows, total = json.loads(run(capsys, "list", small_db, "--counts", "--format", "json"))
+    total, *rows = json.loads(run(capsys, "list", small_db, "--counts", "--format", "json"))
     for level in ("national", "state", "district"):
         assert sum(row[level] for row in rows) == total[level] == (targets["geo_level"] == level).sum()
     assert total["total"] == len(targets)
@@ -145,6 +147,16 @@ def test_counts_and_families_add_up(capsys: Capture, small_db: Path) -> None:
     assert sum(row[f"{level}_targets"] for row in families for level in ("national", "state", "district")) == len(targets)
     for how in ("--counts", "--family"):
         assert max(map(len, run(capsys, "list", small_db, how).splitlines())) <= WIDTH
+
+
+def test_a_reader_may_stop_early(small_db: Path) -> None:
+    command = [sys.executable, "-m", "geocal_core.cli", "targets", "list", str(small_db), "--format", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "[\n"
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (0, "")
 
 
 def test_names_that_are_not_there(capsys: Capture, small_db: Path, tmp_path: Path) -> None:
