@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from geocal_core.targets.constraints import Constraint, brackets
-from geocal_core.targets.intervals import Domain, tilings
+from geocal_core.targets.intervals import Domain, Interval, tilings
 from geocal_core.targets.reconcile import BOUNDS, compare_levels, quantities, reconcile
 from geocal_core.targets.select import uprated_targets
 from geocal_core.targets.vocabulary import data_rows, sources
@@ -231,6 +232,11 @@ class _Table:
         return found
 
     @cached_property
+    def partings(self) -> dict[tuple[str, int], list[_Parting]]:
+        """Of each family: domains, there or not, that some of its quantities part by one variable."""
+        return {key: _partings(self, family) for key, family in self.families.items()}
+
+    @cached_property
     def parts_of(self) -> dict[int, list[int]]:
         """Positions of the parts of each place that has parts, by its position."""
         position = {place: index for index, place in enumerate(self.places)}
@@ -368,51 +374,75 @@ def _declared(table: _Table, wording: str) -> _Declared | None:
 
 
 def _by_wording(table: _Table, term: str) -> list[int]:
-    """The quantity of a wording, or those of a partition of it."""
+    """The quantity of a wording, or those of its finest partition."""
     named = [index for index, name in enumerate(table.names) if _words(name) == term]
     if named:
         return named[:1]
     variable, _, constraints = term.partition(" ")
-    for family in (q for key, q in table.families.items() if key == (variable, 0)):
-        for index in family:
-            domain = table.domain[index]
-            for name, _ in domain.parts:
-                base = [rule for rule in table.rules[index] if rule.variable != name]
-                if (brackets(base) if base else "") == constraints:
-                    laid = _tilings(table, family, domain.without(name), name)
-                    if laid:
-                        return max(laid, key=len)
+    for parting in table.partings.get((variable, 0), ()):
+        base = [rule for rule in table.rules[parting.pieces[0]] if rule.variable != parting.variable]
+        if (brackets(base) if base else "") == constraints:
+            laid = _tilings(table, parting, Interval())
+            if laid:
+                return max(laid, key=len)
     return []
 
 
-def _tilings(table: _Table, family: Sequence[int], whole: Domain, variable: str) -> list[list[int]]:
-    """Ways to make up a domain of quantities that part it by a variable."""
-    pieces = table.alike(family, variable).get(whole.without(variable), [])
-    laid = tilings(whole.on(variable), [table.domain[q].on(variable) for q in pieces])
-    return [[pieces[position] for position in tiling] for tiling in laid]
+@dataclass(frozen=True)
+class _Parting:
+    """Quantities that differ in one variable alone, and the domain that is left without it."""
+
+    variable: str
+    rest: Domain
+    pieces: list[int]
+
+
+def _partings(table: _Table, family: Sequence[int]) -> list[_Parting]:
+    found: dict[tuple[str, Domain], list[int]] = defaultdict(list)
+    for quantity in family:
+        domain = table.domain[quantity]
+        for name, _ in domain.parts:
+            found[name, domain.without(name)].append(quantity)
+    return [_Parting(name, rest, pieces) for (name, rest), pieces in found.items() if len(pieces) > 1]
+
+
+def _tilings(table: _Table, parting: _Parting, whole: Interval) -> list[list[int]]:
+    """Ways to make up an interval of the quantities of a parting."""
+    laid = tilings(whole, [table.domain[quantity].on(parting.variable) for quantity in parting.pieces])
+    return [[parting.pieces[position] for position in tiling] for tiling in laid]
 
 
 def _nested(table: _Table) -> Iterator[Contradiction]:
     """Parts of a domain, at one place, that exceed it."""
     for family in table.families.values():
-        for part in family:
-            for whole in family:
-                inner, outer = table.domain[part], table.domain[whole]
-                if table.signed(part) or not inner.inside(outer):
-                    continue
-                values, wholes = table.grid[part], table.grid[whole]
-                for place in np.flatnonzero((values > wholes) & _differ(values, wholes)).tolist():
-                    words = f"is exceeded by its part {_words(table.names[part])}"
-                    yield _of_parts(table, whole, place, float(values[place]), part, words)
+        by_names: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for quantity in family:
+            by_names[tuple(name for name, _ in table.domain[quantity].parts)].append(quantity)
+        for names, parts in by_names.items():
+            fewer = [some for size in range(len(names) + 1) for some in combinations(names, size) if some in by_names]
+            wholes = [quantity for some in fewer for quantity in by_names[some]]
+            for part in parts:
+                for whole in wholes if not table.signed(part) else ():
+                    if table.domain[part].inside(table.domain[whole]):
+                        yield from _exceeds(table, part, whole)
+
+
+def _exceeds(table: _Table, part: int, whole: int) -> Iterator[Contradiction]:
+    values, wholes = table.grid[part], table.grid[whole]
+    for place in np.flatnonzero((values > wholes) & _differ(values, wholes)).tolist():
+        words = f"is exceeded by its part {_words(table.names[part])}"
+        yield _of_parts(table, whole, place, float(values[place]), part, words)
 
 
 def _partitions(table: _Table) -> Iterator[Contradiction]:
     """Domains that a partition of them, at one place, does not add up to."""
-    for family in table.families.values():
-        looked_at = sorted({name for q in family for name, _ in table.domain[q].parts})
-        for whole in family:
-            for variable in looked_at:
-                yield from _against(table, whole, _tilings(table, family, table.domain[whole], variable), variable)
+    for key, family in table.families.items():
+        alone = {table.domain[quantity]: quantity for quantity in family}
+        for parting in table.partings[key]:
+            wholes = [*parting.pieces, *([alone[parting.rest]] if parting.rest in alone else [])]
+            for whole in wholes:
+                laid = _tilings(table, parting, table.domain[whole].on(parting.variable))
+                yield from _against(table, whole, laid, parting.variable)
 
 
 def _against(table: _Table, whole: int, laid: list[list[int]], variable: str) -> Iterator[Contradiction]:
