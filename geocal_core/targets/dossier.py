@@ -113,7 +113,7 @@ def _value(of: _Database, target: pd.Series) -> list[str]:
     """The figure as published, and step by step as a calibration of the year takes it."""
     lines = [f"{_margined(target.value, target.tolerance)} as published for {target.period}"]
     if not target.active:
-        reason = "the publisher withholds it" if pd.isna(target.value) else "it is left out of calibration"
+        reason = "the publisher gives no figure" if pd.isna(target.value) else "it is left out of calibration"
         return [*lines, f"inactive: {reason}"]
     taken = of.taken.loc[target["name"]]
     if taken["target_id"] != target.target_id:

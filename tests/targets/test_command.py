@@ -130,7 +130,7 @@ def test_what_is_withheld_and_what_is_inactive(capsys: Capture, db: Path) -> Non
     assert "withheld: 'd' in file" in run(capsys, "list", db, "--withheld")
     inactive = json.loads(run(capsys, "list", db, "--inactive", "--format", "json"))
     assert [row["target_id"] for row in inactive] == [3, 4]
-    assert "inactive: the publisher withholds it" in run(capsys, "show", db, 3)
+    assert "inactive: the publisher gives no figure" in run(capsys, "show", db, 3)
     assert "inactive: it is left out of calibration" in run(capsys, "show", db, 4)
 
 
