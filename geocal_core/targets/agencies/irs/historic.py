@@ -21,7 +21,7 @@ from geocal_core.errors import ConfigError, InputError
 from geocal_core.places.catalogue import CONGRESS
 from geocal_core.places.states import State, state_of_code
 from geocal_core.published import PublishedFile
-from geocal_core.targets.constraints import Constraint
+from geocal_core.targets.constraints import Constraint, constraint_of
 from geocal_core.targets.figures import NATION, Domain, Figure, Scope, Table
 from geocal_core.targets.files import RawFiles, Row, read_csv
 from geocal_core.targets.redistricting import Crosswalk, find_crosswalk
@@ -52,7 +52,6 @@ _CHILDREN, _ALL_CHILDREN = ("59661", "59662", "59663", "59664"), "59660"
 _UNSURE = f"A{_CHILDREN[-1]}"
 
 FILER = (Constraint("tax_unit_is_filer", "==", "1"),)
-_CONSTRAINT = re.compile(r"(\w+)(==|!=|>=|<=|>|<)(.+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -73,20 +72,13 @@ def _lines() -> tuple[_Line, ...]:
         _Line(
             row["variable"],
             tuple(row["columns"].split("+")),
-            (FILER, *((constraints,) if (constraints := _constraints(row["domain"])) else ())),
+            (FILER, *((constraints,) if (constraints := tuple(map(constraint_of, row["domain"].split()))) else ())),
             row["by_income"] == "yes",
             row["net"] == "yes",
             int(row["since"] or 0),
         )
         for row in data_rows("soi_lines.csv")
     )
-
-
-def _constraints(text: str) -> tuple[Constraint, ...]:
-    matches = [_CONSTRAINT.fullmatch(part) for part in text.split()]
-    if None in matches:
-        raise AssertionError(f"soi_lines.csv has the domain {text!r}")
-    return tuple(Constraint(*match.groups()) for match in matches if match)
 
 
 def _columns(year: int) -> tuple[str, ...]:
