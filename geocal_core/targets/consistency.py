@@ -263,9 +263,9 @@ class _Table:
                 values[place] = values[self.parts_of[place]].sum()
         return values
 
-    def sources_of(self, quantity: int) -> str:
+    def sources_of(self, quantity: int) -> set[str]:
         """Sources of a quantity's targets."""
-        return " and ".join(sorted({str(self._source[row]) for row in self._row[quantity] if row >= 0}))
+        return {str(self._source[row]) for row in self._row[quantity] if row >= 0}
 
 
 def _incomplete_levels(table: _Table) -> Iterator[Contradiction]:
@@ -360,6 +360,8 @@ def _same_bounds(table: _Table) -> Iterator[Contradiction]:
 
 @dataclass(frozen=True)
 class _Declared:
+    """Values by place, and the least trusted of their sources."""
+
     values: NDArray[np.float64]
     source: str
 
@@ -370,7 +372,8 @@ def _declared(table: _Table, wording: str) -> _Declared | None:
     if any(not of_term for of_term in found):
         return None
     values = np.sum([np.sum([table.filled(q) for q in of_term], axis=0) for of_term in found], axis=0)
-    return _Declared(values, " and ".join(sorted({table.sources_of(q) for of_term in found for q in of_term})))
+    every = set[str]().union(*(table.sources_of(q) for of_term in found for q in of_term))
+    return _Declared(values, min(sorted(every), key=_trust))
 
 
 def _by_wording(table: _Table, term: str) -> list[int]:
