@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from math import prod
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from geocal_core.errors import ConfigError
 from geocal_core.targets import uprating
+from geocal_core.targets.select import uprated_targets
 from geocal_core.targets.uprating import factor, growth, published, series, series_of
 from geocal_core.targets.vocabulary import SUMMED, data_rows, variables
 
@@ -141,3 +143,13 @@ def _of_engine(parameters: Any, path: str, instant: str) -> float:
     if len(instant) > 4:
         return float(node(instant))
     return mean(float(at.value) for at in node.values_list if at.instant_str.startswith(instant))
+
+
+@pytest.mark.raw
+@pytest.mark.parametrize("year", [2022, 2023, 2024, 2025, 2026])
+def test_every_target_of_the_real_build_can_be_uprated(published_db: Path, year: int) -> None:
+    targets, _, _ = uprated_targets(published_db, year)
+    assert (targets["uprating_factor"] > 0).all()
+    moved = targets["period"] != year
+    assert ((targets["uprating_series"] != "") == moved).all()
+    assert set(targets.loc[moved, "uprating_series"]) <= set(series())
