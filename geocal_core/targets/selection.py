@@ -28,7 +28,7 @@ from geocal_core.store import canonical_json, fingerprint
 from geocal_core.targets.figures import LEVELS
 from geocal_core.targets.vocabulary import variables
 
-SHIPPED = ("default", "full", "holdout")
+SHIPPED = ("default", "full", "holdout", "valued")
 """Names of the configurations in ``configs/``."""
 
 _LISTS = ("include", "exclude", "holdout")

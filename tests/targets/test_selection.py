@@ -244,7 +244,7 @@ def test_a_file_is_read_as_it_stands(written: Path) -> None:
         ("exclude:\n- {variable: snap, reform_id: -1}\n", "has a reform_id that is no whole number"),
         ("exclude:\n- {variable: snap, optional: maybe}\n", "has a value of optional that is neither true nor false"),
         ("exclude: &a [*a]\n", "is no rule"),
-        ("base: mine\n", "line 1: base is no selection shipped here; they are default, full, holdout"),
+        ("base: mine\n", "line 1: base is no selection shipped here; they are default, full, holdout, valued"),
         ("base: [full]\n", "line 1: base is no selection shipped here"),
     ],
 )
@@ -309,10 +309,10 @@ def test_what_is_shipped_can_be_read_and_is_optional_throughout(name: str) -> No
         selected(selection, targets)
 
 
-def test_holdout_excludes_what_the_default_excludes() -> None:
-    default, holdout = read_selection("default"), read_selection("holdout")
-    assert (holdout.include, holdout.exclude) == (default.include, default.exclude)
-    assert holdout.holdout
+def test_holdout_scores_what_the_default_leaves_out_of_all_that_can_be_valued() -> None:
+    valued, default, holdout = (read_selection(name) for name in ("valued", "default", "holdout"))
+    assert (holdout.include, holdout.exclude) == (valued.include, valued.exclude)
+    assert set(default.exclude) - set(valued.exclude) < set(holdout.holdout)
     assert not default.holdout
     assert read_selection("full") == Selection(name="selection 'full'")
 
@@ -379,12 +379,14 @@ def test_every_shipped_rule_matches_published_targets_that_are_at_hand(published
         ("*", "district", "eitc,eitc_child_count"),
     }
     default = selected(read_selection("default"), targets)
-    assert len(default) > 15_000
-    quantities_of(default, constraints)  # the engine can value every one of them
+    assert len(default) > 11_500
+    valued = selected(read_selection("valued"), targets)
+    assert len(valued) > 15_000
+    quantities_of(valued, constraints)  # the engine can value every one of them
     with pytest.raises(ConfigError, match="cannot be valued"):
         quantities_of(targets, constraints)
     # No quantity is left with two figures for one place.
-    assert not default.duplicated(["variable", "stratum_id", "reform_id"]).any()
-    held = selected(read_selection("holdout"), targets)["held_out"]
-    assert held.index.tolist() == default.index.tolist()
-    assert 2_000 < held.sum() < 0.2 * len(default)
+    assert not valued.duplicated(["variable", "stratum_id", "reform_id"]).any()
+    scored = selected(read_selection("holdout"), targets)
+    assert scored.index.tolist() == valued.index.tolist()
+    assert set(valued.index) - set(default.index) < set(scored.index[scored["held_out"]]) < set(valued.index)
