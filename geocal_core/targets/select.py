@@ -135,12 +135,25 @@ class _Uprating:
         return self._known[key]
 
     def _find(self, variable: str, period: int, domain: list[str], place: int) -> tuple[float, str]:
+        """By the place as far as its growth reaches, by the nation's series from there on."""
         name, year = series_of(variable, domain), self._year
-        if (name, period, year) in self._spans:
-            return self._of_place(name, place, period, year), name
-        if (name, year, period) in self._spans:
-            return 1 / self._of_place(name, place, year, period), name
-        return factor(variable, period, year, domain)
+        reached = self._reached(name, period)
+        if reached == period:
+            return factor(variable, period, year, domain)
+        forward = reached > period
+        first, last = (period, reached) if forward else (reached, period)
+        grown = self._of_place(name, place, first, last)
+        return (grown if forward else 1 / grown) * factor(variable, reached, year, domain)[0], name
+
+    def _reached(self, name: str, period: int) -> int:
+        """The year nearest to the one wanted, on the way to it, to which a place's growth leads from a period."""
+        ends = {
+            last if first == period else first
+            for series, first, last in self._spans
+            if series == name and period in (first, last)
+        }
+        way = range(min(period, self._year), max(period, self._year) + 1)
+        return min((end for end in ends if end in way), key=lambda end: abs(end - self._year), default=period)
 
     def _of_place(self, name: str, place: int, first: int, last: int) -> float:
         found = self._growth.get((name, place, first, last))

@@ -29,6 +29,9 @@ COLUMNS = (
 )
 
 
+SNAP_GROWTH = {0: 1.5, 10: 2.0, 11: 1.0, 16: 0.5}
+
+
 @pytest.fixture
 def copy(small_db: Path, tmp_path: Path) -> Path:
     """A database to write to."""
@@ -99,6 +102,30 @@ def test_the_year_of_publication_is_not_uprated(small_db: Path) -> None:
     assert (targets.loc[~followed, "value"] == targets.loc[~followed, "original_value"]).all()
     assert set(targets.loc[followed, "source"]) == {"Census ACS S2201"}  # the survey, scaled to the administrative states
     assert (targets["uprating_series"] == "").all()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "year"), [(2024, 2025, 2025), (2024, 2025, 2026), (2023, 2024, 2023), (2023, 2024, 2022)]
+)
+def test_growth_of_places_is_not_lost_beyond_it(copy: Path, first: int, last: int, year: int) -> None:
+    """As far as a place's own growth reaches it is used, forwards or backwards; the nation's series goes on from there."""
+    _write(
+        copy, *(f"INSERT INTO place_uprating VALUES ('snap', {p}, {first}, {last}, {f}, 'x')" for p, f in SNAP_GROWTH.items())
+    )
+    forward, index = year > 2024, series()["snap"]
+    beyond = index[year] / index[last if forward else first]
+    targets, _ = load_targets(copy, year)
+    found = targets[targets["variable"] == "snap"].set_index("geographic_id")["uprating_factor"]
+    for place, growth in SNAP_GROWTH.items():
+        assert found[str(place or "US")] == pytest.approx((growth if forward else 1 / growth) * beyond)
+
+
+def test_growth_of_places_past_the_year_is_not_used(copy: Path) -> None:
+    """Growth over two years says nothing of the year between."""
+    _write(copy, *(f"INSERT INTO place_uprating VALUES ('snap', {p}, 2024, 2026, {f}, 'x')" for p, f in SNAP_GROWTH.items()))
+    targets, _ = load_targets(copy, 2025)
+    index = series()["snap"]
+    np.testing.assert_allclose(targets.loc[targets["variable"] == "snap", "uprating_factor"], index[2025] / index[2024])
 
 
 def test_uprated_by_what_it_is(agencies: Path, tmp_path: Path) -> None:
