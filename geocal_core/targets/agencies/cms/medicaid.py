@@ -2,7 +2,8 @@
 
 The file has each month twice, as first reported (``Final Report`` N) and final (Y); the final report of the latest December not
 after the year wanted is read. Narrow in one thing: a state that could not report that month, which CMS writes as 0 with a
-footnote, gets no figure and is not in the nation's. No other month stands in for it.
+footnote, gets no figure, and the nation none either: a sum of the others, as a target of all, would leave nobody to that
+state. No other month stands in for it.
 """
 
 from __future__ import annotations
@@ -85,9 +86,11 @@ def _figure(row: Row, place: int, year: int) -> Figure:
 
 def _nation(states: list[Figure], year: int) -> Figure:
     lacking = ", ".join(state_of_fips(figure.place).name for figure in states if figure.value is None)
-    notes = f"December {year}, sum of the final reports" + (f"; without {lacking}, not reported" if lacking else "")
     persons = sum(figure.value for figure in states if figure.value is not None)
-    return Figure("person_count", persons, year, NATION, _SOURCE, (_ENROLLED,), notes=notes)
+    notes = f"December {year}, sum of the final reports"
+    if lacking:
+        notes = f"withheld: {notes} is {persons:,.0f} without {lacking}, not reported"
+    return Figure("person_count", None if lacking else persons, year, NATION, _SOURCE, (_ENROLLED,), notes=notes)
 
 
 SOURCES = (
