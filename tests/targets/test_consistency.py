@@ -178,6 +178,14 @@ def test_the_real_database(published_db: Path) -> None:
     assert len(snap) == 51
     assert {one.follows for one in snap} == {"USDA FNS SNAP"}
     assert max(snap, key=lambda one: one.ratio).place == "32"
+    differ = {one.quantity.split(" and ")[0] for one in found if one.kind == "sources" and "; both stay targets" in one.why}
+    assert {
+        "aca_ptc",
+        "employment_income",
+        "income_tax_positive",
+        "person_count [is_aca_ptc_eligible==True,used_aca_ptc>0]",
+        "unemployment_compensation",
+    } <= differ
     assert all(one.reconciled for one in found if one.kind == "levels")
     (eitc,) = [one for one in found if one.quantity.startswith("eitc and eitc [eitc>0")]
     assert (eitc.place, eitc.value) == ("US", 67_330_000_000)
