@@ -19,9 +19,10 @@ from typing import Any
 
 from geocal_core import __version__
 from geocal_core.errors import ArtifactError, ConfigError, GeocalError, system_error
+from geocal_core.profiles import profile
 from geocal_core.progress import Pipes, Reporter, Terminal
 from geocal_core.running import StageResult, run_stage
-from geocal_core.settings import FitSettings, from_config, profile
+from geocal_core.settings import FitSettings, from_config
 from geocal_core.stages import STAGES, stage_named
 from geocal_core.store import Store, atomic, remove
 from geocal_core.targets.command import add_parser as add_targets

@@ -13,9 +13,10 @@ from typing import Any
 
 from geocal_core import settings as s
 from geocal_core import stages
+from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError
 from geocal_core.progress import Reporter, Value
-from geocal_core.stages import Stage, StageContext, code_version, engine_version, stage_named
+from geocal_core.stages import Stage, code_version, engine_version, stage_named
 from geocal_core.store import Manifest, Store, atomic, digest_path, fingerprint, remove, size_of
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from geocal_core.context import StageContext
 from geocal_core.demo.sources import WRITERS
 from geocal_core.downloads import cache_folder, fetch, refresh_wanted
 from geocal_core.errors import ConfigError
 from geocal_core.progress import Value
 from geocal_core.published import RETRIEVED, PublishedFile, copy_files, files_below, find, retrieved
 from geocal_core.settings import RawSettings, as_config
-from geocal_core.stages import StageContext
 from geocal_core.store import digest_path, fingerprint
 from geocal_core.surveys.sources import files_of as survey_files
 from geocal_core.targets.registry import published_files, tables_of

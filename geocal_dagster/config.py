@@ -17,7 +17,8 @@ from typing import Any, Literal, cast, get_type_hints
 import dagster as dg
 from pydantic import Field, create_model
 
-from geocal_core.settings import FitSettings, GeographySettings, Profile, RawSettings, Settings, as_config, profile
+from geocal_core.profiles import Profile, profile
+from geocal_core.settings import FitSettings, GeographySettings, RawSettings, Settings, as_config
 from geocal_core.stages import Stage
 
 # Settings that are text with a short list of permitted values.

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from geocal_core.settings import Profile
+from geocal_core.profiles import Profile
 from geocal_core.stages import STAGES
 from geocal_dagster.assets.source import source_assets
 from geocal_dagster.assets.stage import RETRY, stage_asset

@@ -21,7 +21,8 @@ import dagster as dg
 
 from geocal_core.errors import GeocalError, system_error
 from geocal_core.places.catalogue import areas_in
-from geocal_core.settings import Profile, RawSettings, profile
+from geocal_core.profiles import Profile, profile
+from geocal_core.settings import RawSettings
 from geocal_core.sources import left_out
 from geocal_core.stages import STAGES
 from geocal_core.store import Store, atomic

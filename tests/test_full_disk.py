@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from geocal_core.settings import as_config, profile
+from geocal_core.profiles import profile
+from geocal_core.settings import as_config
 from geocal_core.stages import STAGES
 from geocal_core.store import Store
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from geocal_core.errors import ConfigError, InputError
+from geocal_core.profiles import profile
 from geocal_core.progress import Silent
 from geocal_core.published import RETRIEVED, retrieved
-from geocal_core.settings import RawSettings, profile
+from geocal_core.settings import RawSettings
 from geocal_core.sources import ABSENT, collect, files_of, observe, outside_digest
 from geocal_core.stages import STAGES
 from geocal_core.store import digest_path

@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from geocal_core import stages
+from geocal_core.context import StageContext
 from geocal_core.demo.sources import TABLES, WRITERS
 from geocal_core.errors import ArtifactError, ConfigError, InputError
+from geocal_core.profiles import profile
 from geocal_core.progress import Silent, Value
 from geocal_core.running import run_stage
-from geocal_core.settings import FitSettings, RawSettings, TargetSettings, as_config, from_config, profile
+from geocal_core.settings import FitSettings, RawSettings, TargetSettings, as_config, from_config
 from geocal_core.sources import left_out
-from geocal_core.stages import STAGES, Stage, StageContext, code_version
+from geocal_core.stages import STAGES, Stage, code_version
 from geocal_core.store import Store
 from geocal_core.targets.registry import published_files, tables
 

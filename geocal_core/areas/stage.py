@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocal_core.areas.assembly import active_columns, assemble
+from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.places.assignment import Geography, read_geography
 from geocal_core.places.catalogue import AREA_KEYS, Area, area
 from geocal_core.places.states import STATES
 from geocal_core.population import Population, read_h5, write_h5
 from geocal_core.settings import as_config
-from geocal_core.stages import StageContext, code_version, engine_version, stage_named
+from geocal_core.stages import code_version, engine_version, stage_named
 from geocal_core.store import Manifest, Store, atomic, digest_bytes, digest_path, fingerprint, size_of
 from geocal_core.workers import worker_count
 

@@ -19,8 +19,8 @@ from geocal_core.places.states import state_of_code
 from geocal_core.population import Population, read_h5
 
 if TYPE_CHECKING:
+    from geocal_core.context import StageContext
     from geocal_core.progress import Value
-    from geocal_core.stages import StageContext
 
 STATE = state_of_code("TX")
 """A state without an income tax or a dividend: nothing of it enters AGI, and it is quick to simulate."""

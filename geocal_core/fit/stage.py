@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError
 from geocal_core.fit.diagnostics import error_shares, weight_summary
 from geocal_core.fit.fitting import FitResult, fit
@@ -17,7 +18,6 @@ from geocal_core.fit.output import CHECKPOINT, write_result
 from geocal_core.matrix.package import Package
 from geocal_core.progress import Reporter, Value
 from geocal_core.settings import FitSettings
-from geocal_core.stages import StageContext
 from geocal_core.targets.selection import read_selection, selected
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from geocal_core import seeds
+from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError
 from geocal_core.impute.forest import impute_in_sequence
 from geocal_core.impute.sampling import inclusion_probabilities, systematic_sample
@@ -30,7 +31,6 @@ from geocal_core.population import Population, link_name, read_h5, stack, write_
 from geocal_core.population.population import Column
 from geocal_core.progress import Value
 from geocal_core.settings import ExtendedCpsSettings
-from geocal_core.stages import StageContext
 from geocal_core.surveys.social_security import DISABILITY, EARLIEST_RETIREMENT, KINDS, RETIREMENT
 from geocal_core.workers import worker_count
 

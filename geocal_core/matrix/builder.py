@@ -26,8 +26,8 @@ from geocal_core.targets.selection import read_selection, selected
 from geocal_core.workers import worker_count
 
 if TYPE_CHECKING:
+    from geocal_core.context import StageContext
     from geocal_core.progress import Value
-    from geocal_core.stages import StageContext
 
 LEAST_SUPPORT = 0.9
 """Share of targets that weights must be able to reach: below it the file is too small or not of the targets' places."""

@@ -27,8 +27,8 @@ from geocal_core.population import read_h5
 from geocal_core.seeds import generator
 
 if TYPE_CHECKING:
+    from geocal_core.context import StageContext
     from geocal_core.progress import Value
-    from geocal_core.stages import StageContext
 
 _PARTS = ("block_geoid", "cd_geoid", "county_fips", "state_fips", "n_records", "n_clones")
 

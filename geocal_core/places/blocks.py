@@ -22,8 +22,8 @@ from geocal_core.places.catalogue import CONGRESS
 from geocal_core.places.states import DISTRICTS, state_of_code
 
 if TYPE_CHECKING:
+    from geocal_core.context import StageContext
     from geocal_core.progress import Value
-    from geocal_core.stages import StageContext
 
 _STATE_LEVEL = "040"
 _BLOCK_LEVEL = "750"

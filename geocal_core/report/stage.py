@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from geocal_core.context import StageContext
 from geocal_core.matrix.package import Package
 from geocal_core.progress import Value
 from geocal_core.report.measures import Measures, Scores, measure
 from geocal_core.report.page import page
-from geocal_core.stages import StageContext
 
 
 def build(context: StageContext) -> dict[str, Value]:

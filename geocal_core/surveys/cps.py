@@ -16,13 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from geocal_core import seeds
+from geocal_core.context import StageContext
 from geocal_core.errors import InputError
 from geocal_core.places.states import STATES
 from geocal_core.population import Population, write_h5
 from geocal_core.population.population import Column
 from geocal_core.progress import Value
 from geocal_core.settings import CpsSettings
-from geocal_core.stages import StageContext
 from geocal_core.surveys import entities, social_security
 from geocal_core.surveys.asec import Asec, read_asec
 from geocal_core.surveys.retirement import desired_contributions

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from geocal_core.context import StageContext
 from geocal_core.errors import ConfigError, InputError
 from geocal_core.population import Population, write_h5
 from geocal_core.population.population import Column
 from geocal_core.progress import Value
 from geocal_core.settings import PufSettings
-from geocal_core.stages import StageContext
 from geocal_core.surveys import entities, social_security
 from geocal_core.surveys.columns import read_columns
 from geocal_core.surveys.puf_people import DEMOGRAPHICS, People, complete_demographics, people_of

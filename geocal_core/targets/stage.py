@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from geocal_core.context import StageContext
 from geocal_core.errors import GeocalError
 from geocal_core.progress import Value
 from geocal_core.settings import TargetSettings
-from geocal_core.stages import STAGES, StageContext
+from geocal_core.stages import STAGES
 from geocal_core.targets.build import build_from
 from geocal_core.targets.consistency import find_contradictions
 from geocal_core.targets.describe import key_of, place_named

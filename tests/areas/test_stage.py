@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from geocal_core.areas.stage import build
+from geocal_core.context import StageContext
 from geocal_core.engine.takeup import rates
 from geocal_core.errors import ArtifactError, ConfigError, GeocalError
 from geocal_core.places.assignment import Geography, assign
@@ -19,7 +20,6 @@ from geocal_core.places.catalogue import area
 from geocal_core.population import Population, read_h5, write_h5
 from geocal_core.progress import Silent
 from geocal_core.settings import AreaSettings
-from geocal_core.stages import StageContext
 from geocal_core.store import Store
 from tests.population.conftest import random_population
 

@@ -10,7 +10,8 @@ import pytest
 from geocal_core.demo.districts import districts_of
 from geocal_core.demo.nation import Nation, draw_nation, share_out
 from geocal_core.demo.sources import WRITERS
-from geocal_core.settings import ALL_STATES, RawSettings, profile
+from geocal_core.profiles import profile
+from geocal_core.settings import ALL_STATES, RawSettings
 
 TINY = ("DE", "NY", "WY")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from geocal_core.context import StageContext
 from geocal_core.engine import household_agi as household_agi_module
 from geocal_core.engine.household_agi import build, household_agi
 from geocal_core.engine.place import PLACE_INPUTS, at_place, in_state
@@ -19,7 +20,6 @@ from geocal_core.errors import ConfigError
 from geocal_core.population import ENTITIES, Population, write_h5
 from geocal_core.progress import Silent
 from geocal_core.settings import HouseholdAgiSettings
-from geocal_core.stages import StageContext
 from geocal_core.store import Store
 from tests.engine.households import OTHER_INCOMES, YEAR, make_population
 

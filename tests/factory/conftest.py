@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from geocal_core.settings import profile
+from geocal_core.profiles import profile
 from geocal_core.stages import STAGES
 from geocal_dagster.compute.report import Check, StageFailure, StageReport, StageRequest
 from geocal_dagster.definitions import build_defs

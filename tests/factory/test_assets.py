@@ -9,7 +9,8 @@ import dagster as dg
 import pytest
 
 from geocal_core.places.catalogue import AREA_KEYS
-from geocal_core.settings import as_config, profile
+from geocal_core.profiles import profile
+from geocal_core.settings import as_config
 from geocal_core.stages import STAGES
 from geocal_dagster.compute.report import StageFailure
 from geocal_dagster.partitions import range_tags

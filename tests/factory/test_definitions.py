@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from geocal_core.errors import ConfigError, InputError
-from geocal_core.settings import as_config, profile
+from geocal_core.profiles import profile
+from geocal_core.settings import as_config
 from geocal_core.stages import STAGES
 from geocal_core.targets.registry import published_files
 from geocal_dagster.config import config_class

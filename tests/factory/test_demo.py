@@ -10,7 +10,8 @@ import pytest
 
 from geocal_core.errors import GeocalError
 from geocal_core.places.catalogue import areas_in
-from geocal_core.settings import Profile, TargetSettings, profile
+from geocal_core.profiles import Profile, profile
+from geocal_core.settings import TargetSettings
 from geocal_core.stages import STAGES
 from geocal_dagster import demo
 from geocal_dagster.compute.report import StageFailure

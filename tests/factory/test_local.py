@@ -14,7 +14,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from geocal_core.settings import profile
+from geocal_core.profiles import profile
 from geocal_core.stages import STAGES
 from geocal_dagster.assets.stage import stage_asset
 from geocal_dagster.partitions import range_tags
@@ -162,7 +162,7 @@ def test_the_genuine_command_refuses_in_one_line(genuine: Launch, tmp_path: Path
 PROGRAM = """
 import sys
 from pathlib import Path
-from geocal_core.settings import profile
+from geocal_core.profiles import profile
 from geocal_dagster import demo
 from geocal_dagster.resources import StageLauncher
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from geocal_core.settings import profile
+from geocal_core.profiles import profile
 from geocal_core.stages import STAGES
 from geocal_core.store import digest_path
 from geocal_core.targets.registry import published_files

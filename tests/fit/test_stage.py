@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.fit.stage import build, fit_package
 from geocal_core.matrix.package import Package, write_package
 from geocal_core.progress import Silent
 from geocal_core.running import run_stage
 from geocal_core.settings import FitSettings
-from geocal_core.stages import StageContext
 from geocal_core.store import Manifest, Store, digest_path
 
 SETTINGS = FitSettings(epochs=60, refit_epochs=20)

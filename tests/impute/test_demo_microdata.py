@@ -13,10 +13,11 @@ import pytest
 
 from geocal_core.impute import extended, stratify
 from geocal_core.population import Population, read_h5
+from geocal_core.profiles import profile
 from geocal_core.progress import Silent
-from geocal_core.settings import ExtendedCpsSettings, StratifiedCpsSettings, profile
-from geocal_core.surveys import cps, puf
+from geocal_core.settings import ExtendedCpsSettings, StratifiedCpsSettings
 from geocal_core.sources import collect
+from geocal_core.surveys import cps, puf
 
 TINY = profile("tiny").stages
 CHEAP = {"extended_cps": ExtendedCpsSettings(trees=5), "stratified_cps": StratifiedCpsSettings(households=160)}

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from geocal_core.context import StageContext
 from geocal_core.engine.place import at_place
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.matrix import builder
@@ -17,7 +18,6 @@ from geocal_core.places.assignment import Geography
 from geocal_core.population import write_h5
 from geocal_core.progress import Silent
 from geocal_core.settings import PackageSettings
-from geocal_core.stages import StageContext
 from geocal_core.store import Store, digest_path
 from geocal_core.targets.constraints import Constraint
 from tests.engine.households import YEAR, make_population
@@ -82,7 +82,7 @@ def write_inputs(folder: Path) -> StageContext:
         input_digests={"target_db": "0", "stratified_cps": "1", "geography": "2"},
         output=folder / "package",
         scratch=folder / "scratch",
-        settings=PackageSettings(year=YEAR, seed=8),
+        settings=PackageSettings(year=YEAR, seed=8, targets="full"),
         reporter=Silent(),
         store=Store(folder),
         fingerprint="",

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError
 from geocal_core.fit.stage import fit_package
 from geocal_core.matrix.package import Package, write_package
 from geocal_core.progress import Silent
 from geocal_core.report.stage import build
 from geocal_core.settings import FitSettings, ReportSettings
-from geocal_core.stages import StageContext
 from geocal_core.store import Store, digest_path
 from tests.fit.conftest import package_parts
 

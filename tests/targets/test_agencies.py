@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from geocal_core.errors import InputError
-from geocal_core.settings import TargetSettings, profile
+from geocal_core.profiles import profile
+from geocal_core.settings import TargetSettings
 from geocal_core.targets.figures import Scope
 from geocal_core.targets.files import RawFiles
 from geocal_core.targets.registry import published_files, tables, tables_of

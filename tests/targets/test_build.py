@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from geocal_core.context import StageContext
 from geocal_core.errors import ConfigError, GeocalError, InputError
 from geocal_core.progress import Silent
-from geocal_core.stages import StageContext
 from geocal_core.store import Store, digest_path
 from geocal_core.targets.build import build_database
 from geocal_core.targets.registry import tables

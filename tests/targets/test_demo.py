@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from geocal_core.demo.sources import WRITERS
+from geocal_core.profiles import profile
 from geocal_core.progress import Silent
-from geocal_core.settings import RawSettings, TargetSettings, profile
+from geocal_core.settings import RawSettings, TargetSettings
 from geocal_core.targets.build import build_database
 from geocal_core.targets.select import load_targets
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from geocal_core.context import StageContext
 from geocal_core.progress import Silent
-from geocal_core.stages import StageContext
 from geocal_core.store import Store, digest_path
 from geocal_core.targets.stage import build
 from tests.targets.conftest import SETTINGS
