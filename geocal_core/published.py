@@ -22,6 +22,8 @@ from geocal_core.store import digest_path
 RETRIEVED = "retrieved.json"
 """Beside files that were downloaded: for each its sha256 and the date on which this content was first fetched."""
 
+_KINDS = {".csv": "csv", ".txt": "csv", ".json": "json", ".xls": "excel", ".xlsx": "excel", ".zip": "zip", ".html": "html"}
+
 
 @dataclass(frozen=True)
 class PublishedFile:
@@ -61,6 +63,11 @@ class PublishedFile:
     def key(self) -> str:
         """The name in letters, digits and underscores only, for catalogues."""
         return re.sub(r"[^A-Za-z0-9]+", "_", self.name).strip("_")
+
+    @property
+    def kind(self) -> str:
+        """Technology of its format, for catalogues, for example ``excel``; empty where it has no name."""
+        return _KINDS.get(PurePosixPath(self.name).suffix.rstrip("*"), "")
 
     @property
     def remote_name(self) -> str:

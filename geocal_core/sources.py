@@ -1,7 +1,8 @@
 """Where the raw files of a source come from: the demo nation, a folder of published files, or their publisher.
 
 ``collect`` is the stage of every ``raw_*`` asset; ``observe`` tells, without building anything, what one of its files holds
-now. Targets' sources are the agencies of ``targets/agencies/``, all others are in ``surveys/data/sources.csv``.
+now. Targets' sources are the agencies of ``targets/agencies/``, all others are in ``surveys/data/sources.csv``: this module
+stands above both and above ``demo``, and none of them knows it.
 """
 
 from __future__ import annotations

@@ -74,12 +74,9 @@ class Stage:
     outside: str = ""
 
 
-_KINDS = {".csv": "csv", ".txt": "csv", ".json": "json", ".xls": "excel", ".xlsx": "excel", ".zip": "zip", ".html": "html"}
-
-
 def _raw_agency(name: str, files: tuple[PublishedFile, ...]) -> Stage:
     """The stage that brings the files of an agency together."""
-    kinds = sorted({_KINDS[suffix] for file in files if (suffix := Path(file.name).suffix) in _KINDS})
+    kinds = sorted({file.kind for file in files if file.kind})
     return _raw(name, "; ".join(dict.fromkeys(file.description for file in files)) + ".", *kinds[:3])
 
 

@@ -31,11 +31,11 @@ def build(context: StageContext) -> dict[str, Value]:
     facts = build_from(RawFiles(*context.inputs.values()), context.output, settings, context.reporter)
     context.reporter.progress("comparing the database with the one before")
     return {
-        **facts,
-        "left_out": ", ".join(settings.without) or "nothing",
-        "counts": laid_out(*counted(context.output, Filter()), "md", _QUANTITIES_SHOWN),
-        "contradictions": _contradictions(context.output, settings.year),
         "changes": _changes(context.store.path(STAGES[context.name].output), context.output, settings.year),
+        "contradictions": _contradictions(context.output, settings.year),
+        "counts": laid_out(*counted(context.output, Filter()), "md", _QUANTITIES_SHOWN),
+        "left_out": ", ".join(settings.without) or "nothing",
+        **facts,
     }
 
 

@@ -46,8 +46,9 @@ def _key(agency: str, file: PublishedFile) -> dg.AssetKey:
 def _source_asset(agency: str, file: PublishedFile, settings: RawSettings) -> dg.SourceAsset:
     @dg.observable_source_asset(
         key=_key(agency, file),
-        group_name="sources",
+        group_name="agencies",
         description=f"{file.description}.",
+        tags={f"dagster/kind/{file.kind}": ""} if file.kind else None,
         metadata={"file": file.name, "published": dg.MetadataValue.url(file.url)},
         automation_condition=LOOK,
     )

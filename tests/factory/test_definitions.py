@@ -61,8 +61,9 @@ def test_every_file_of_an_agency_is_observable_and_described() -> None:
     for key, spec in found.items():
         assert GRAPH.get(key).is_observable
         assert not GRAPH.get(key).is_materializable
-        assert spec.group_name == "sources"
+        assert spec.group_name == "agencies"
         assert spec.description
+        assert len(spec.kinds) == 1
         assert str(spec.metadata["published"].value).startswith("https://")
         assert spec.automation_condition is not None
 
