@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -30,10 +31,12 @@ from geocal_core.targets.command import add_parser as add_targets
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without Unicode shows escapes instead
+        sys.stdout.reconfigure(errors="backslashreplace")
     parsed = _parser().parse_args(arguments)
     try:
         status = int(parsed.run(parsed))
-        sys.stdout.flush()
+        print(end="", flush=True)
         return status
     except BrokenPipeError:  # who reads, such as head, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,6 +6,8 @@ The command line prints that line and exits with a status other than 0; anything
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class GeocalError(Exception):
     """Something is wrong that the user can mend.
@@ -16,12 +18,14 @@ class GeocalError(Exception):
         What is wrong, in one clause, naming the file, column or key.
     fix : str, optional
         What to do about it.
+    each : sequence of str
+        Where several things are wrong: a line for each, below the one line.
     """
 
     exit_code = 2
 
-    def __init__(self, what: str, fix: str | None = None) -> None:
-        super().__init__(what if fix is None else f"{what}; {fix}")
+    def __init__(self, what: str, fix: str | None = None, each: Sequence[str] = ()) -> None:
+        super().__init__("\n  ".join((what if fix is None else f"{what}; {fix}", *each)))
         self.what = what
         self.fix = fix
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.store import atomic
 from geocal_core.targets.constraints import GEOGRAPHIC, Constraint, brackets, check_consistent, place_constraints
 from geocal_core.targets.describe import key_of, place_in_words, target_in_words
-from geocal_core.targets.inventory import reading
+from geocal_core.targets.reading import reading
 from geocal_core.targets.schema import (
     PERIODS,
     Alternative,
@@ -39,6 +40,8 @@ from geocal_core.targets.select import load_targets
 from geocal_core.targets.vocabulary import COUNT, DOLLAR, target_variable, variables
 
 _TRUTH = {"True": 1, "False": 0, "1": 1, "0": 0}
+_MOST = 2**31 - 1
+_WEB_ADDRESS = re.compile(r"https?://[\w.-]+(:\d+)?([/?#]\S*)?")
 _FILER = "tax_unit_is_filer"
 
 
@@ -95,14 +98,17 @@ class Addition:
             raise ConfigError(f"the tolerance {self.tolerance} is no margin of error", "give a finite number from 0 up")
         if self.period not in PERIODS:
             raise ConfigError(f"the period {self.period} is out of range", f"periods are {PERIODS[0]} to {PERIODS[-1]}")
-        if self.reform_id < 0 or (self.reform_id > 0 and unit != DOLLAR):
+        if not 0 <= self.reform_id <= _MOST or (self.reform_id > 0 and unit != DOLLAR):
             raise ConfigError(
                 f"reform {self.reform_id} of {self.variable} is none",
-                "a reform is above 0 and neutralises a variable in dollars",
+                f"a reform is above 0, at most {_MOST}, and neutralises a variable in dollars",
             )
         if not self.source.strip():
             raise ConfigError("the source has no name", "give --source NAME")
-        if self.url and urlsplit(self.url).scheme not in ("http", "https"):
+        for name, text in (("source", self.source), ("notes", self.notes or "")):
+            if text != text.strip() or not text.isprintable():
+                raise ConfigError(f"the {name} {text!r} is not one line of text", "leave out line ends and outer blanks")
+        if self.url and not _WEB_ADDRESS.fullmatch(self.url):
             raise ConfigError(f"the url {self.url!r} is no web address", "give it with https://")
         for rule in self.rules:
             _check_type(rule)

@@ -17,6 +17,7 @@ import pandas as pd
 
 from geocal_core.errors import ArtifactError, ConfigError, GeocalError, InputError
 from geocal_core.progress import Reporter, Value
+from geocal_core.published import retrieved
 from geocal_core.settings import TargetSettings
 from geocal_core.store import atomic, digest_path
 from geocal_core.targets.checks import check_complete, check_counts, check_known_totals, check_sums
@@ -167,7 +168,7 @@ def _read(
         except InputError as error:
             amiss[table.name] = error
             raw.take_used()
-            reporter.progress(f"{table.name}: {error}")
+            reporter.progress(f"{table.name}: cannot be built")
             continue
         figures[table] = found
         provenance += _provenance(found, raw)
@@ -184,8 +185,9 @@ def _amiss(errors: dict[str, InputError]) -> InputError:
     if not others:
         return InputError(f"{name} cannot be built: {first}", f"to build without it: --without {name}")
     return InputError(
-        f"{len(errors)} tables cannot be built: {', '.join(errors)}; the first because {first.what}",
-        f"get their files, or build without them: --without {' '.join(errors)}",
+        f"{len(errors)} tables cannot be built",
+        f"mend or get their files, or build without them: --without {' '.join(errors)}",
+        [f"{table}: {error}" for table, error in errors.items()],
     )
 
 
@@ -207,18 +209,27 @@ def _provenance(figures: list[Figure], raw: RawFiles) -> list[Provenance]:
         vintages[figure.source] = max(figure.period, vintages.get(figure.source, 0))
     known = sources()
     used = raw.take_used()
+    digests = {path: digest_path(path) for path in used}
+    days = {path: _retrieved(path, digests[path]) for path in used}
     return [
         Provenance(
             source=name,
             agency=known[name].agency,
             file=path.name,
             url=_url(path.name) or known[name].url,
-            digest=digest_path(path),
+            digest=digests[path],
             vintage=vintage,
+            retrieved=days[path],
         )
         for name, vintage in sorted(vintages.items())
         for path in used
     ]
+
+
+def _retrieved(path: Path, digest: str) -> str | None:
+    """The day on which this very content was fetched, if the record of downloads beside it says so."""
+    record = retrieved(path.parent).get(path.name)
+    return record["date"] if record is not None and record["sha256"] == digest else None
 
 
 def _url(file: str) -> str:

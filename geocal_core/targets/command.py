@@ -120,7 +120,7 @@ def _add_form(parser: argparse.ArgumentParser, forms: Sequence[str], limit: str)
 
 
 def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 up")
     return int(text)
 
@@ -233,16 +233,19 @@ def _check(arguments: argparse.Namespace) -> int:
     from geocal_core.store import atomic
     from geocal_core.targets.consistency import find_contradictions
     from geocal_core.targets.describe import key_of, place_named
-    from geocal_core.targets.layout import Column, figure, laid_out
+    from geocal_core.targets.layout import Column, laid_out, short
+    from geocal_core.targets.reading import is_database
 
+    if arguments.output is not None and (arguments.output.is_dir() or is_database(arguments.output)):
+        raise ConfigError(f"{arguments.output} is a folder or a database", "give --output another file for the report")
     found = [c for c in find_contradictions(arguments.db, arguments.year) if arguments.kind in (None, c.kind)]
     rows = [asdict(c) | {"ratio": c.ratio, "effect": c.effect, "place": key_of(place_named(c.place))} for c in found]
     columns = [
         Column("kind", "kind"),
         Column("place", "place"),
-        Column("quantity", "quantity", shrinks=True),
-        Column("value", "value", figure, right=True),
-        Column("other", "other", figure, right=True),
+        Column("quantity", "quantity", below=True),
+        Column("value", "value", short, right=True),
+        Column("other", "other", short, right=True),
         Column("ratio", "ratio", lambda ratio: f"{ratio:.4g}", right=True),
         Column("follows", "follows", lambda source: source or "-", shrinks=True),
         Column("reconciled", "open", lambda reconciled: "" if reconciled else "open"),
@@ -272,8 +275,8 @@ def _diff(arguments: argparse.Namespace) -> int:
         return 0
     table = diff.compare(arguments.old, arguments.new, arguments.year)
     columns = [
-        Column("name", "target", shrinks=True),
         Column("change", "change"),
+        Column("name", "target", below=True),
         Column("old", "old", figure, right=True),
         Column("new", "new", figure, right=True),
         Column("relative", "by", share, right=True),

@@ -46,6 +46,8 @@ def place_named(text: str) -> int:
             raise ConfigError(f"there is no place {text!r}", "codes are 0, FIPS codes such as 6, and districts such as 601")
         return _CODES[text]
     code, _, number = text.upper().partition("-")
+    if not code:
+        raise ConfigError(f"there is no place {text!r}", "write US, CA, CA-12, or a code: 0, 6, 612")
     if not number:
         return NATION if code == "US" else state_of_code(code).fips
     state = state_of_code(code)

@@ -17,8 +17,9 @@ from geocal_core.errors import ConfigError
 from geocal_core.targets.constraints import GEOGRAPHIC, Constraint, geography
 from geocal_core.targets.describe import key_of, place_in_words, place_named, stratum_in_words, target_in_words
 from geocal_core.targets.figures import NATION, level_of, parent_of
-from geocal_core.targets.inventory import Rules, reading, source_files, stored_targets
+from geocal_core.targets.inventory import Rules, source_files, stored_targets
 from geocal_core.targets.layout import figure
+from geocal_core.targets.reading import reading
 from geocal_core.targets.reconcile import NEGLIGIBLE
 from geocal_core.targets.select import load_targets
 from geocal_core.targets.vocabulary import sources

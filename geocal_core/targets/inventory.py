@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from geocal_core.errors import ArtifactError
 from geocal_core.targets.constraints import GEOGRAPHIC, Constraint
+from geocal_core.targets.reading import reading
 from geocal_core.targets.select import place_number, target_name
 
 WITHHELD = "withheld"
@@ -29,18 +27,6 @@ _CONSTRAINTS = "SELECT stratum_id, constraint_variable, operation, value FROM st
 _FILES = "SELECT source, agency, file, url, digest, vintage, COALESCE(retrieved, '') AS retrieved FROM sources ORDER BY 1, 3"
 
 Rules = dict[int, tuple[Constraint, ...]]
-
-
-@contextmanager
-def reading(db: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads; whatever is wrong with the file is an ``ArtifactError``."""
-    if not db.is_file():
-        raise ArtifactError(f"there is no target database {db}", "build it (stage target_db, or geocal targets build)")
-    try:
-        with closing(sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            yield connection
-    except sqlite3.Error as error:
-        raise ArtifactError(f"{db} is not a whole target database ({error})", "build it again") from error
 
 
 def stored_targets(db: Path) -> tuple[pd.DataFrame, Rules]:

@@ -9,6 +9,8 @@ import csv
 import io
 import json
 import math
+import shutil
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +37,9 @@ class Column:
     right : bool
         Whether it is aligned to the right.
     shrinks : bool
-        Whether its texts are cut where the table would be wider than ``WIDTH``.
+        Whether its texts are cut where the table would be wider than the terminal (``WIDTH`` where there is none).
+    below : bool
+        Whether a table gives it in full on lines of its own below the row: what alone tells rows apart must not be cut.
     """
 
     key: str
@@ -43,6 +47,7 @@ class Column:
     shown: Callable[[Any], str] = str
     right: bool = False
     shrinks: bool = False
+    below: bool = False
 
 
 def figure(value: Any) -> str:
@@ -108,19 +113,28 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
-    cells = [[column.title for column in columns], *([column.shown(row[column.key]) for column in columns] for row in rows)]
-    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
-    over = sum(widths) + 2 * (len(columns) - 1) - WIDTH
-    shrinking = [index for index, column in enumerate(columns) if column.shrinks]
+    most = shutil.get_terminal_size((WIDTH, 0)).columns
+    in_row = [column for column in columns if not column.below]
+    cells = [[column.title for column in in_row], *([column.shown(row[column.key]) for column in in_row] for row in rows)]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(in_row))]
+    over = sum(widths) + 2 * (len(in_row) - 1) - most
+    shrinking = [index for index, column in enumerate(in_row) if column.shrinks]
     for _ in range(over):
         widest = max(shrinking, key=lambda index: widths[index], default=None)
         if widest is None or widths[widest] <= _LEAST:
             break
         widths[widest] -= 1
-    return [
-        "  ".join(_cell(text, width, column.right) for text, width, column in zip(line, widths, columns, strict=True)).rstrip()
+    head, *lines = (
+        "  ".join(_cell(text, width, column.right) for text, width, column in zip(line, widths, in_row, strict=True)).rstrip()
         for line in cells
-    ]
+    )
+    under = [_below(row, columns, most) for row in rows]
+    return [head, *(text for line, more in zip(lines, under, strict=True) for text in (line, *more))]
+
+
+def _below(row: Row, columns: Sequence[Column], most: int) -> list[str]:
+    wrap = textwrap.TextWrapper(max(most, _LEAST), initial_indent="  ", subsequent_indent="  ").wrap
+    return [line for column in columns if column.below for line in wrap(column.shown(row[column.key]))]
 
 
 def _cell(text: str, width: int, right: bool) -> str:

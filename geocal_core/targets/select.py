@@ -5,9 +5,7 @@ Reads with sqlite3 alone, so that a matrix can be built without the packages tha
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,8 @@ import pandas as pd
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.targets.constraints import GEOGRAPHIC, Constraint, brackets
 from geocal_core.targets.figures import LEVELS
-from geocal_core.targets.reconcile import reconcile
+from geocal_core.targets.reading import reading
+from geocal_core.targets.partitions import settle
 from geocal_core.targets.uprating import factor, series_of
 
 _TARGETS = """
@@ -39,8 +38,8 @@ def load_targets(db: Path, year: int) -> tuple[pd.DataFrame, dict[int, tuple[Con
     """The targets of a year, and what their strata demand besides place.
 
     Of each (stratum, variable, reform) the latest period not after ``year`` counts, else the earliest; its value is uprated
-    to ``year``, and then the levels are reconciled (``reconcile.py``): value is original_value times uprating_factor times
-    hierarchy_factor.
+    to ``year``, and then the levels are reconciled (``reconcile.py``) and totals are made the sums of their parts
+    (``partitions.py``): value is original_value times uprating_factor times hierarchy_factor.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def load_targets(db: Path, year: int) -> tuple[pd.DataFrame, dict[int, tuple[Con
         If there is no active target or a series does not reach a year.
     """
     uprated, rules, places = uprated_targets(db, year)
-    return reconcile(uprated, places)[_COLUMNS], rules
+    return settle(uprated, rules, places)[_COLUMNS], rules
 
 
 def uprated_targets(db: Path, year: int) -> tuple[pd.DataFrame, dict[int, tuple[Constraint, ...]], frozenset[int]]:
@@ -167,17 +166,12 @@ class _Uprating:
 
 
 def _read(db: Path) -> _Stored:
-    if not db.is_file():
-        raise ArtifactError(f"there is no target database {db}", "build it (stage target_db, or geocal targets build)")
-    try:
-        with closing(sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            cursor = connection.execute(_TARGETS)
-            columns = [description[0] for description in cursor.description]
-            targets = pd.DataFrame(cursor.fetchall(), columns=columns)
-            constraints = connection.execute(_CONSTRAINTS).fetchall()
-            growth = {tuple(row[:4]): row[4] for row in connection.execute(_GROWTH)}
-    except sqlite3.Error as error:
-        raise ArtifactError(f"{db} is not a whole target database ({error})", "build it again") from error
+    with reading(db) as connection:
+        cursor = connection.execute(_TARGETS)
+        columns = [description[0] for description in cursor.description]
+        targets = pd.DataFrame(cursor.fetchall(), columns=columns)
+        constraints = connection.execute(_CONSTRAINTS).fetchall()
+        growth = {tuple(row[:4]): row[4] for row in connection.execute(_GROWTH)}
     if targets.empty:
         raise ConfigError(f"{db} has no active target", "build it again with at least one table")
     missing = targets.loc[targets["value"].isna(), "target_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -17,6 +18,7 @@ from geocal_core.errors import ConfigError, GeocalError, InputError
 from geocal_core.progress import Silent
 from geocal_core.store import Store, digest_path
 from geocal_core.targets.build import build_database
+from geocal_core.targets.inventory import source_files
 from geocal_core.targets.registry import tables
 from geocal_core.targets.select import load_targets
 from geocal_core.targets.stage import build
@@ -73,6 +75,21 @@ def _stub_texts(place: int) -> list[str]:
     agi = "adjusted_gross_income"
     between = [f"{agi}<{high},{agi}>={low}" for low, high in pairwise(bounds)]
     return [f"{agi}<1", *between, f"{agi}>={bounds[-1]}"]
+
+
+def test_the_day_of_a_download_is_kept_with_its_content(agencies: Path, tmp_path: Path) -> None:
+    """And only with that content: a file that was changed since was not fetched on that day."""
+    fetched, changed = "acs_S0101_state_2024.json", "acs_S0101_district_2024.json"
+    record = {name: {"sha256": digest_path(agencies / name), "date": "2026-01-31"} for name in (fetched, changed)}
+    (agencies / "retrieved.json").write_text(json.dumps(record))
+    (agencies / changed).write_text((agencies / changed).read_text() + "\n")
+    build_database(agencies, tmp_path / "x.db", SETTINGS, Silent())
+    days = source_files(tmp_path / "x.db").set_index("file")["retrieved"]
+    assert days[fetched] == "2026-01-31"
+    assert set(days.drop(fetched)) == {""}
+    (agencies / "retrieved.json").write_text("[]")
+    with pytest.raises(InputError, match=r"retrieved\.json is no record of downloads"):
+        build_database(agencies, tmp_path / "x.db", SETTINGS, Silent())
 
 
 def test_nothing_else_is_in_it(small_db: Path) -> None:

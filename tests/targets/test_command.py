@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -35,10 +36,11 @@ def refused(capsys: Capture, *arguments: object) -> str:
     assert main(["targets", *map(str, arguments)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    last = captured.err.strip().splitlines()[-1]
-    assert last.startswith("geocal: error: ")
     assert "Traceback" not in captured.err
-    return last.removeprefix("geocal: error: ")
+    progress, error, message = captured.err.strip().rpartition("geocal: error: ")
+    assert error
+    assert progress == "" or progress.endswith("\n")
+    return message
 
 
 @pytest.fixture
@@ -67,7 +69,10 @@ def test_a_build_without_files_names_every_table(capsys: Capture, tmp_path: Path
     output = tmp_path / "policy_data.db"
     output.write_text("the old one")
     message = refused(capsys, "build", "--raw", tmp_path / "raw", "--output", output)
-    pasted = message.split("--without ")[1].split()
+    first, *each = message.splitlines()
+    pasted = first.split("--without ")[1].split()
+    assert [line.split(":")[0].strip() for line in each] == pasted
+    assert any("acs_S0101_national_2024.json is not below" in line for line in each)
     assert set(pasted) <= set(tables())
     assert {"census_acs_s0101", "irs_soi_district", "usda_snap"} <= set(pasted)
     assert f"{len(pasted)} tables cannot be built" in message
@@ -228,13 +233,20 @@ def test_add_prints_what_it_added(capsys: Capture, db: Path, tmp_path: Path) -> 
         (("--place", "CA"), "no stratum of CA"),
         (("--source", "x"), "knows no source 'x'"),
         (("--period", "1066"), "periods are"),
+        (("--place", "-6"), "no place '-6'"),
+        (("--reform", str(10**20)), "a reform is above 0, at most"),
+        (("--url", "http://["), "no web address"),
+        (("--url", "https:///x"), "no web address"),
+        (("--url", "https://a b"), "no web address"),
+        (("--source", "two\nlines"), "not one line of text"),
+        (("--notes", "two\nlines"), "not one line of text"),
     ],
 )
 def test_add_refuses(capsys: Capture, db: Path, options: tuple[str, ...], words: str) -> None:
     before = digest_path(db)
     given = {"--variable": "rent", "--value": "5", "--period": "2024", "--place": "ID", "--source": "IRS SOI"}
     given |= dict([options])
-    assert words in refused(capsys, "add", db, *(text for pair in given.items() for text in pair))
+    assert words in refused(capsys, "add", db, *(f"{name}={value}" for name, value in given.items()))
     assert digest_path(db) == before
     assert [path.name for path in db.parent.iterdir()] == [db.name]
 
@@ -250,7 +262,9 @@ def test_check_prints_what_is_found(capsys: Capture, db: Path, tmp_path: Path) -
     ]
     of_levels = json.loads(run(capsys, "check", db, "--kind", "levels", "--format", "json"))
     assert of_levels == [row for row in rows if row["kind"] == "levels"]
-    assert max(map(len, run(capsys, "check", db).splitlines())) <= WIDTH
+    shown = run(capsys, "check", db)
+    assert max(map(len, shown.splitlines())) <= WIDTH
+    assert found[0].quantity.split(":")[0] in shown
     table = run(capsys, "check", db, "--strict", status=1)
     assert "not reconciled)" in table.splitlines()[-1]
     output = tmp_path / "report.md"
@@ -285,6 +299,56 @@ def test_a_table_cuts_the_middle_of_what_is_too_wide() -> None:
     assert head.endswith("    value")
     assert laid_out([], columns, "csv") == ""
     assert laid_out([], columns, "json") == "[]"
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_what_tells_rows_apart_is_never_cut(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    quantities = [f"eitc and eitc [adjusted_gross_income>={n},eitc>0,tax_unit_is_filer==1]: sum of its states" for n in (1, 2)]
+    rows = [{"quantity": quantity, "source": "a" * 300, "value": 5.0} for quantity in quantities]
+    columns = [
+        Column("quantity", "quantity", below=True),
+        Column("source", "source", shrinks=True),
+        Column("value", "value", figure, right=True),
+    ]
+    lines = laid_out(rows, columns, "table").splitlines()
+    assert max(map(len, lines)) == width
+    assert lines[0].split() == ["source", "value"]
+    told = "".join(line.replace(" ", "") for line in lines)
+    assert all(quantity.replace(" ", "") in told for quantity in quantities)
+
+
+def test_wrong_files_in_place_of_a_database(capsys: Capture, db: Path, tmp_path: Path) -> None:
+    folder, empty, other, older = (tmp_path / name for name in ("folder", "empty.db", "other.db", "older.db"))
+    folder.mkdir()
+    empty.touch()
+    execute(other, "CREATE TABLE x (a)")
+    shutil.copy(db, older)
+    execute(older, "DROP TABLE sources", "DROP TABLE place_uprating")
+    wrong = {folder: "is a folder", empty: "none of its tables", other: "none of its tables"}
+    wrong[older] = "older.db is of another version of geocal: it lacks place_uprating, sources; build it again"
+    added = ("--variable", "rent", "--value", 1, "--period", 2024, "--source", "IRS SOI")
+    for path, words in wrong.items():
+        for arguments in (("list", path), ("show", path, 1), ("check", path), ("diff", db, path), ("add", path, *added)):
+            message = refused(capsys, *arguments)
+            assert words in message
+            assert str(path) in message
+
+
+def test_a_report_never_replaces_a_folder_or_a_database(capsys: Capture, db: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "file").write_text("precious")
+    before = digest_path(db)
+    for output in (tmp_path / "home", db):
+        assert "give --output another file" in refused(capsys, "check", db, "--output", output)
+    assert (tmp_path / "home" / "file").read_text() == "precious"
+    assert digest_path(db) == before
+
+
+def test_a_terminal_without_unicode(small_db: Path) -> None:
+    command = [sys.executable, "-m", "geocal_core.cli", "targets", "list", str(small_db), "--limit", "1"]
+    told = subprocess.run(command, capture_output=True, check=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert told.stdout.splitlines()[-1].startswith(b"\\u2026 and ")
 
 
 def test_numbers_as_they_are_shown() -> None:

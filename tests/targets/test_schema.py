@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from geocal_core.errors import ConfigError
 from geocal_core.targets.constraints import OPERATIONS, Constraint, check_consistent
-from geocal_core.targets.schema import PERIODS, Stratum, StratumConstraint, Target, connect, create, definition_hash
+from geocal_core.targets.reading import SCHEMA
+from geocal_core.targets.schema import PERIODS, Base, Stratum, StratumConstraint, Target, connect, create, definition_hash
 from geocal_core.targets.vocabulary import SUMMED, sources, variables
 
 
@@ -43,6 +44,10 @@ def _places(session: Session) -> tuple[Stratum, Stratum, Stratum]:
     district = _stratum(3, state, "congressional_district_geoid == 601")
     session.add_all([nation, state, district])
     return nation, state, district
+
+
+def test_who_reads_a_database_looks_for_all_its_tables(engine: Engine) -> None:
+    assert set(SCHEMA) == {*Base.metadata.tables, "target_overview"}
 
 
 def test_hash_is_as_specified() -> None:
