@@ -6,6 +6,7 @@ that decides a byte of the database.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 from geocal_core.context import StageContext
@@ -14,7 +15,7 @@ from geocal_core.progress import Value
 from geocal_core.settings import TargetSettings
 from geocal_core.stages import STAGES
 from geocal_core.targets.build import build_from
-from geocal_core.targets.consistency import find_contradictions
+from geocal_core.targets.consistency import Contradiction, find_contradictions
 from geocal_core.targets.describe import key_of, place_named
 from geocal_core.targets.diff import markdown
 from geocal_core.targets.files import RawFiles
@@ -40,22 +41,26 @@ def build(context: StageContext) -> dict[str, Value]:
 
 
 def _contradictions(database: Path, year: int) -> str:
-    found = find_contradictions(database, year)
-    if not found:
+    """Contradictions in Markdown, a line to a quantity: the number of places, and the place where it is the largest."""
+    by_quantity: dict[tuple[bool, str, str], list[Contradiction]] = defaultdict(list)
+    for one in find_contradictions(database, year):
+        by_quantity[one.reconciled, one.kind, one.quantity].append(one)
+    if not by_quantity:
         return "none"
     rows = [
         {
-            "state": "reconciled" if one.reconciled else "open",
-            "kind": one.kind,
-            "place": key_of(place_named(one.place)),
-            "quantity": one.quantity,
-            "value": one.value,
-            "other": one.other,
-            "follows": one.follows or "neither",
+            "state": "reconciled" if largest.reconciled else "open",
+            "kind": largest.kind,
+            "quantity": largest.quantity,
+            "places": 1 + len(others),
+            "largest in": key_of(place_named(largest.place)),
+            "value": largest.value,
+            "other": largest.other,
+            "follows": largest.follows or "neither",
         }
-        for one in found
+        for largest, *others in by_quantity.values()
     ]
-    right = ("value", "other")
+    right = ("places", "value", "other")
     columns = [Column(key, key, figure, right=True) if key in right else Column(key, key) for key in rows[0]]
     return laid_out(rows, columns, "md", _CONTRADICTIONS_SHOWN)
 

@@ -10,6 +10,8 @@ import pytest
 from geocal_core.context import StageContext
 from geocal_core.progress import Silent
 from geocal_core.store import Store, digest_path
+from geocal_core.targets import stage
+from geocal_core.targets.consistency import Contradiction
 from geocal_core.targets.stage import build
 from tests.targets.conftest import SETTINGS
 
@@ -35,9 +37,22 @@ def test_tells_counts_contradictions_and_what_is_left_out(context: StageContext)
     assert header == "| variable | domain | source | year | national | state | district | total |"
     (total,) = ([cell.strip() for cell in row.split("|")] for row in rows if row.startswith("| all |"))
     assert int(total[-2].replace(",", "")) == facts["active"]
-    assert facts["contradictions"] == "none" or str(facts["contradictions"]).startswith("| state | kind | place |")
     assert facts["left_out"] == ", ".join(SETTINGS.without)
     assert facts["changes"] == "There was no database before."
+
+
+def test_tells_the_contradictions_of_a_quantity_in_one_line(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(place: str, value: float) -> Contradiction:
+        return Contradiction(
+            "sources", "snap and snap [snap>0]", place, value, 100.0, "A", "B", "A", "trust 2 against 1", False
+        )
+
+    monkeypatch.setattr(stage, "find_contradictions", lambda database, year: [of("10", 200.0), of("1001", 150.0)])
+    *_, row = str(build(context)["contradictions"]).splitlines()
+    assert row == "| open | sources | snap and snap [snap>0] | 2 | DE | 200 | 100 | A |"
+    monkeypatch.setattr(stage, "find_contradictions", lambda database, year: [])
+    context.output.unlink()
+    assert build(context)["contradictions"] == "none"
 
 
 def test_tells_what_changed_since_the_database_before(context: StageContext, small_db: Path) -> None:
