@@ -25,7 +25,8 @@ from geocal_core.targets.consistency import find_contradictions
 from geocal_core.targets.figures import LEVELS, NATION, Figure, PlaceGrowth, Scope, Table
 from geocal_core.targets.files import RawFiles
 from geocal_core.targets.inventory import stored_targets
-from geocal_core.targets.reconcile import largest_gap, reconcile
+from geocal_core.targets.partitions import settle
+from geocal_core.targets.reconcile import largest_gap
 from geocal_core.targets.registry import published_files, tables
 from geocal_core.targets.select import uprated_targets
 from geocal_core.targets.selection import deactivate, read_selection
@@ -119,8 +120,8 @@ def _reported(check: str, reporter: Reporter) -> Iterator[dict[str, Value]]:
 
 def _hierarchy(database: Path, year: int) -> dict[str, Value]:
     """How well the levels agree after reconciliation, and what contradictions there are; a gap that it left is an error."""
-    uprated, _, places = uprated_targets(database, year)
-    targets = reconcile(uprated, places)
+    uprated, rules, places = uprated_targets(database, year)
+    targets = settle(uprated, rules, places)
     scaled = int((targets["hierarchy_follows"] != "").sum())
     gap = largest_gap(targets, places)
     if gap > _LARGEST_GAP:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from geocal_core.targets.constraints import brackets
 from geocal_core.targets.grid import Grid, words_of
 from geocal_core.targets.intervals import Domain, Interval
+from geocal_core.targets.partitions import close
 from geocal_core.targets.reconcile import BOUNDS, compare_levels, quantities, reconcile
 from geocal_core.targets.select import uprated_targets
 from geocal_core.targets.vocabulary import data_rows, sources
@@ -95,9 +96,12 @@ def find_contradictions(db: Path, year: int) -> list[Contradiction]:
         As ``load_targets``.
     """
     uprated, rules, places = uprated_targets(db, year)
-    grid = Grid(reconcile(uprated, places), rules, places)
+    leveled = reconcile(uprated, places)
+    settled = close(leveled, rules, places)
+    grid = Grid(settled, rules, places)
     found = [
         *_levels(uprated, places),
+        *_closed(leveled, settled),
         *_incomplete_levels(grid),
         *_alternatives(db, uprated),
         *_equivalents(grid),
@@ -159,6 +163,25 @@ def _rank_words(followed: str, other: str, period: NDArray[np.int64], row: dict[
     if _trust(followed) != _trust(other):
         return f"trust {_trust(followed)} against {_trust(other)}"
     return f"equal trust, {first} against {second}" if first != second else f"equal trust ({_trust(followed)})"
+
+
+def _closed(leveled: pd.DataFrame, settled: pd.DataFrame) -> Iterator[Contradiction]:
+    """Totals that took the sum of their parts after the levels were reconciled."""
+    before, after = leveled["value"].to_numpy(), settled["value"].to_numpy()
+    named = quantities(settled)
+    for row in np.flatnonzero(_differ(before, after)).tolist():
+        yield Contradiction(
+            kind="parts",
+            quantity=f"{words_of(named.iloc[row])} and the sum of its parts",
+            place=settled["geographic_id"].iloc[row],
+            value=float(before[row]),
+            other=float(after[row]),
+            source=settled["source"].iloc[row],
+            other_source=settled["source"].iloc[row],
+            follows=settled["hierarchy_follows"].iloc[row],
+            why="the total takes the sum of its parts, which follow those of the nation",
+            reconciled=True,
+        )
 
 
 def _incomplete_levels(grid: Grid) -> Iterator[Contradiction]:

@@ -68,6 +68,8 @@ class Grid:
         Quantities as ``reconcile.quantities`` names them.
     places : list of int
         Places in ascending order.
+    rows : ndarray of int
+        Position in ``targets`` of each quantity at each place, -1 where there is none.
     variable, reform : list
         Variable and reform of each quantity.
     rules, domain : list
@@ -80,8 +82,8 @@ class Grid:
         self.places: list[int] = sorted(places)
         position = {place: index for index, place in enumerate(self.places)}
         columns = targets["geographic_id"].replace("US", "0").astype(int).map(position).to_numpy()
-        self._row = np.full((len(names), len(position)), -1, dtype=np.int64)
-        self._row[codes, columns] = np.arange(len(targets))
+        self.rows: NDArray[np.int64] = np.full((len(names), len(position)), -1, dtype=np.int64)
+        self.rows[codes, columns] = np.arange(len(targets))
         self._values = np.append(targets["value"].to_numpy(np.float64), np.nan)
         self._source = targets["source"].to_numpy()
         first = targets.groupby(codes, sort=True).head(1).index.to_numpy()
@@ -93,11 +95,11 @@ class Grid:
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """Values, NaN where there is no target."""
-        return np.asarray(self._values[self._row])
+        return np.asarray(self._values[self.rows])
 
     def source(self, quantity: int, place: int) -> str:
         """Source of a quantity's target at a place (position of it)."""
-        return str(self._source[self._row[quantity, place]])
+        return str(self._source[self.rows[quantity, place]])
 
     def signed(self, quantity: int) -> bool:
         """Whether it may be negative."""
@@ -153,7 +155,7 @@ class Grid:
 
     def sources_of(self, quantity: int) -> set[str]:
         """Sources of a quantity's targets."""
-        return {str(self._source[row]) for row in self._row[quantity] if row >= 0}
+        return {str(self._source[row]) for row in self.rows[quantity] if row >= 0}
 
 
 def words_of(quantity: str) -> str:
