@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 
 SHARES_FILE = "district_mapping.csv"
 _SHARES_CONGRESS = 116
+_ON_BLOCKS = 118  # from this Congress on, equivalency files are on the blocks of 2020
 _GEOCORR = r"geocorr2022_cd(\d{3})_to_cd(\d{3})\.csv"
 _CODE = re.compile(r"500\d\d00US(\d{4})", re.ASCII)
 _PUERTO_RICO = 72
@@ -221,27 +222,49 @@ def read_blocks_crosswalk(folder: Path, old_congress: int, new_congress: int, st
     return Crosswalk.of_blocks(old_congress, new_congress, old, new, blocks["population"].to_numpy(), source)
 
 
-def find_crosswalk(raw: RawFiles, old_congress: int) -> Crosswalk:
-    """The crosswalk from an earlier Congress to the one in force, read from the files that are there.
+def find_crosswalk(raw: RawFiles, old_congress: int, states: Sequence[str]) -> Crosswalk:
+    """The crosswalk of some states from an earlier Congress to the one in force, read from the files that are there.
 
-    A table of Geocorr (``geocorr2022_cd117_to_cd119.csv``) goes before a table of shares, which is there for the 116th alone.
+    A table of Geocorr (``geocorr2022_cd117_to_cd119.csv``) goes before a table of shares, which is there for the 116th alone,
+    and that before block equivalency files, which are on the blocks of 2020 from the 118th Congress on.
 
     Raises
     ------
     InputError
         If there is no such file, or it is damaged or has not the districts that it should have.
     """
+    wanted = {state_of_code(code).fips for code in states}
     for name, path in raw.matching(_GEOCORR).items():
         congresses = re.fullmatch(_GEOCORR, name)
         if congresses and tuple(map(int, congresses.groups())) == (old_congress, CONGRESS):
-            return read_geocorr(raw.use(path), old_congress, CONGRESS)
+            return read_geocorr(raw.use(path), old_congress, CONGRESS).within(wanted)
     shares = raw.matching(re.escape(SHARES_FILE))
     if old_congress == _SHARES_CONGRESS and shares:
-        return read_shares(raw.use(shares[SHARES_FILE]))
+        return read_shares(raw.use(shares[SHARES_FILE])).within(wanted)
+    needed = [f"cd{old_congress}.zip", f"cd{CONGRESS}.zip", *(f"{code.lower()}2020.pl.zip" for code in states)]
+    blocks = {path.name: path for path in raw.matching("|".join(map(re.escape, needed))).values()}
+    if old_congress >= _ON_BLOCKS and needed[0] in blocks:
+        return read_blocks_crosswalk(_folder_of(raw, needed, blocks), old_congress, CONGRESS, states)
+    or_blocks = f", or put {needed[0]}, {needed[1]} and the <st>2020.pl.zip of each state in one folder below it"
     raise InputError(
         f"no crosswalk from the {old_congress}th to the {CONGRESS}th Congress is below {raw.place}",
-        f"make geocorr2022_cd{old_congress}_to_cd{CONGRESS}.csv with Geocorr 2022 of the Missouri Census Data Center",
+        f"make geocorr2022_cd{old_congress}_to_cd{CONGRESS}.csv with Geocorr 2022 of the Missouri Census Data Center"
+        + (or_blocks if old_congress >= _ON_BLOCKS else ""),
     )
+
+
+def _folder_of(raw: RawFiles, needed: Sequence[str], found: Mapping[str, Path]) -> Path:
+    """The one folder that holds all of these files, which are noted as used."""
+    folder = found[needed[0]].parent
+    lacking = [name for name in needed if name not in found or not (folder / name).is_file()]
+    if lacking:
+        raise InputError(
+            f"{folder} has {needed[0]} and not {', '.join(lacking[:3])}{' …' if len(lacking) > 3 else ''}",
+            "a crosswalk by blocks needs both Congresses and the PL 94-171 files of all states in one folder",
+        )
+    for name in needed:
+        raw.use(folder / name)
+    return folder
 
 
 def read_geocorr(path: Path, old_congress: int, new_congress: int) -> Crosswalk:

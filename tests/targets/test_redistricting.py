@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.places import test_blocks as block_files
 from tests.targets.redistricted import PAIRS, write_geocorr
 
 STATE_CODES = (4, 30, 56)
+ALL = [state.code for state in STATES]
 
 
 @st.composite
@@ -150,8 +152,6 @@ def test_a_district_where_nobody_lives() -> None:
 
 def test_block_files_of_two_congresses(tmp_path: Path) -> None:
     block_files.write(tmp_path, block_files.DISTRICTS, block_files.POPULATION)
-    import zipfile
-
     text = "GEOID,CDFP\n" + "".join(f"{block},{code}\n" for block, code in block_files.DISTRICTS.items())
     with zipfile.ZipFile(tmp_path / "cd118.zip", "w") as archive:
         archive.writestr("National_CD118.txt", text)
@@ -161,6 +161,26 @@ def test_block_files_of_two_congresses(tmp_path: Path) -> None:
         archive.writestr("National_CD118.txt", text.replace("560010001001000,00", "560010001001000,ZZ"))
     with pytest.raises(InputError, match=r"cd118\.zip has no district for the populated block 560010001001000"):
         read_blocks_crosswalk(tmp_path, 118, 119, ("WY", "DE"))
+
+
+def test_block_files_are_found_below_the_folder(tmp_path: Path) -> None:
+    """Of the 118th Congress, with all that belongs to them in the same folder; what lacks is named."""
+    folder = tmp_path / "geography"
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"make geocorr2022_cd118_to_cd119\.csv .* or put cd118\.zip, cd119\.zip and"):
+        find_crosswalk(RawFiles(tmp_path), 118, ("WY", "DE"))
+    block_files.write(folder, block_files.DISTRICTS, block_files.POPULATION)
+    text = "GEOID,CDFP\n" + "".join(f"{block},{code}\n" for block, code in block_files.DISTRICTS.items())
+    with zipfile.ZipFile(folder / "cd118.zip", "w") as archive:
+        archive.writestr("National_CD118.txt", text)
+    raw = RawFiles(tmp_path)
+    assert find_crosswalk(raw, 118, ("WY", "DE")).new == (1001, 5601)
+    assert [path.name for path in raw.take_used()] == ["cd118.zip", "cd119.zip", "de2020.pl.zip", "wy2020.pl.zip"]
+    with pytest.raises(InputError, match=r"geography has cd118\.zip and not ak2020\.pl\.zip"):
+        find_crosswalk(RawFiles(tmp_path), 118, ("WY", "AK"))
+    (folder / "cd119.zip").rename(tmp_path / "cd119.zip")
+    with pytest.raises(InputError, match=r"geography has cd118\.zip and not cd119\.zip; .* in one folder"):
+        find_crosswalk(RawFiles(tmp_path), 118, ("WY", "DE"))
 
 
 @dataclass(frozen=True, repr=False)
@@ -195,7 +215,7 @@ def test_a_written_table_is_read(lines: list[str], tmp_path: Path) -> None:
     for (old, new), number in PAIRS.items():
         share = crosswalk.shares[crosswalk.old.index(old), crosswalk.new.index(new)]
         assert share == pytest.approx(number / totals[old])
-    assert find_crosswalk(RawFiles(tmp_path), 117).old == crosswalk.old
+    assert find_crosswalk(RawFiles(tmp_path), 117, ALL).old == crosswalk.old
 
 
 @pytest.mark.parametrize(
@@ -232,10 +252,10 @@ def test_tables_that_are_not_whole(lines: list[str], tmp_path: Path) -> None:
             _read(tmp_path, lines[:kept])
     (tmp_path / "geocorr2022_cd117_to_cd119.csv").write_text("<html>")
     with pytest.raises(InputError, match="is a web page"):
-        find_crosswalk(RawFiles(tmp_path), 117)
+        find_crosswalk(RawFiles(tmp_path), 117, ALL)
     for congress in (116, 118):
         with pytest.raises(InputError, match=f"no crosswalk from the {congress}th to the 119th Congress is below"):
-            find_crosswalk(RawFiles(tmp_path), congress)
+            find_crosswalk(RawFiles(tmp_path), congress, ALL)
 
 
 @settings(max_examples=50, deadline=None)
@@ -269,7 +289,7 @@ def test_a_table_of_shares(tmp_path: Path) -> None:
     rows = [f"5001800US{code:04d},5001800US{code:04d},1.0" for code in DISTRICTS]
     crosswalk = read_shares(_shares(tmp_path, rows))
     assert (crosswalk.old_congress, crosswalk.old) == (116, DISTRICTS)
-    assert find_crosswalk(RawFiles(tmp_path), 116).source == "district_mapping.csv"
+    assert find_crosswalk(RawFiles(tmp_path), 116, ALL).source == "district_mapping.csv"
     for spoilt, words in (
         (rows[1:], "lacks new district 101"),
         ([*rows, rows[0]], "are there twice"),

@@ -195,7 +195,7 @@ def _congress(file: _File) -> int:
 def _crosswalk(raw: RawFiles, scope: Scope, congress: int) -> Crosswalk:
     if congress == CONGRESS:
         return Crosswalk.identity(CONGRESS, (code for state in scope.states for code in state.districts))
-    return find_crosswalk(raw, congress).within(state.fips for state in scope.states)
+    return find_crosswalk(raw, congress, [state.code for state in scope.states])
 
 
 def _read(raw: RawFiles, scope: Scope, layout: _Layout) -> _File:
