@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,6 @@ from geocal_core.fit.output import CHECKPOINT, write_result
 from geocal_core.matrix.package import Package
 from geocal_core.progress import Reporter, Value
 from geocal_core.settings import FitSettings
-from geocal_core.targets.selection import read_selection, selected
 
 
 def build(context: StageContext) -> dict[str, Value]:
@@ -60,7 +58,7 @@ def fit_package(
         If a setting is out of its range.
     """
     opened = Package.open(package, verify=verify)
-    matrix, targets = _chosen(opened, settings.targets, reporter)
+    matrix, targets = opened.chosen(settings.targets, reporter.progress)
     unsupported = int(np.count_nonzero(np.diff(matrix.indptr) == 0))
     reporter.progress(
         f"fitting {matrix.shape[0]:,} targets ({unsupported:,} without support, {int(targets['held_out'].sum()):,} held out) "
@@ -103,15 +101,6 @@ def fit_package(
     }
     write_result(output, result, facts)
     return _numbers(result, weight_summary(result.weights, opened.district))
-
-
-def _chosen(package: Package, name: str, reporter: Reporter) -> tuple[Any, pd.DataFrame]:
-    """Rows and targets of a package that a selection leaves; all of them where none is named."""
-    if not name:
-        return package.matrix, package.targets
-    targets = selected(read_selection(name), package.targets, reporter.progress)
-    whole = len(targets) == len(package.targets)
-    return package.matrix if whole else package.matrix[targets.index.to_numpy()], targets.reset_index(drop=True)
 
 
 def _check(result: FitResult, reporter: Reporter) -> None:

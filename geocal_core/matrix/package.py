@@ -7,7 +7,7 @@ that a package can be fitted on a machine that has neither the engine nor the fa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from scipy import sparse
 
 from geocal_core.errors import ArtifactError
 from geocal_core.store import canonical_json, digest_bytes, digest_path
+from geocal_core.targets.selection import read_selection, selected
 
 FORMAT = 2  # 1 had no column held_out
 _REMEDY = "materialise calibration_package again"
@@ -209,6 +210,27 @@ class Package:
         """Rows to which at least one column adds something, shape (n_targets,)."""
         supported: NDArray[np.bool_] = np.diff(self.matrix.indptr) > 0
         return supported
+
+    def chosen(self, selection: str, tell: Callable[[str], None] | None = None) -> tuple[sparse.csr_matrix, pd.DataFrame]:
+        """Rows and targets that a selection leaves; all of them where none is named.
+
+        Parameters
+        ----------
+        selection : str
+            Name or YAML file of a selection of targets, or empty.
+        tell : callable, optional
+            Given a line on optional rules that match nothing.
+
+        Raises
+        ------
+        ConfigError
+            As ``targets.selection.read_selection`` and ``selected``.
+        """
+        if not selection:
+            return self.matrix, self.targets
+        targets = selected(read_selection(selection), self.targets, tell)
+        whole = len(targets) == len(self.targets)
+        return self.matrix if whole else self.matrix[targets.index.to_numpy()], targets.reset_index(drop=True)
 
 
 def _read_manifest(folder: Path) -> Mapping[str, Any]:

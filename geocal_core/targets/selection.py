@@ -213,7 +213,7 @@ def deactivate(database: Path, selection: Selection, tell: Callable[[str], None]
 
 
 def read_selection(name_or_path: str) -> Selection:
-    """The selection of a name (``default``, ``full``, ``holdout``) or of a YAML file.
+    """The selection of a name (one of ``SHIPPED``) or of a YAML file.
 
     A file has lists of rules under ``include``, ``exclude`` and ``holdout``; ``base: default`` puts the rules of a shipped
     selection before its own.
