@@ -15,8 +15,8 @@ import pandas as pd
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.targets.constraints import GEOGRAPHIC, Constraint, brackets
 from geocal_core.targets.figures import LEVELS
-from geocal_core.targets.reading import reading
 from geocal_core.targets.partitions import settle
+from geocal_core.targets.reading import reading
 from geocal_core.targets.uprating import factor, series_of
 
 _TARGETS = """

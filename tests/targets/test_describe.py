@@ -117,7 +117,7 @@ def test_keys_are_those_of_the_catalogue() -> None:
         ("CA-7000001", "no district"),
         ("3", "no place '3'"),
         ("653", "no place '653'"),
-        ("", "no state ''"),
+        ("", "no place ''"),
         ("NYC", "no state 'NYC'"),
         ("٦", "no state"),
     ],
