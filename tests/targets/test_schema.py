@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -171,7 +172,9 @@ def test_targets_take_valid_values_only(small_db: Path, tmp_path: Path, column: 
 def test_every_period_source_and_variable_is_valid(small_db: Path) -> None:
     with closing(sqlite3.connect(small_db)) as connection:
         rows = connection.execute("SELECT field_name, valid_value FROM field_valid_values").fetchall()
-    valid = {field: {value for name, value in rows if name == field} for field, _ in rows}
+    valid: dict[str, set[str]] = defaultdict(set)
+    for field, value in rows:
+        valid[field].add(value)
     assert valid["period"] == {str(year) for year in range(2015, 2036)}
     assert valid["source"] == set(sources())
     assert valid["operation"] == set(OPERATIONS)
