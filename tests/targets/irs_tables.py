@@ -97,6 +97,15 @@ def find(sheet: Worksheet, text: str) -> Any:
     return next(cell for cell in cells if " ".join(str(cell.value).split()).startswith(text))
 
 
+def text(old: str, new: str) -> Spoil:
+    """Replace the text of the cell that holds another."""
+
+    def spoil(sheet: Worksheet) -> None:
+        find(sheet, old).value = new
+
+    return spoil
+
+
 def moved(path: Path, sheet: Sheet, year: int, title_year: int, down: int, right: int, rows: int) -> Path:
     """Write the first rows of a sheet as another workbook, moved, with its merged cells and marks, of another tax year."""
     book = openpyxl.Workbook()

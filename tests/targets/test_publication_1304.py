@@ -22,7 +22,17 @@ from geocal_core.targets.files import RawFiles
 from geocal_core.targets.uprating import factor
 from geocal_core.targets.vocabulary import data_rows, target_variable, variables
 from geocal_core.targets.workbooks import Sheet, open_workbook
-from tests.targets.irs_tables import SIZES, WHOLE, Spoil, Written, find, moved, values, write
+from tests.targets.irs_tables import (
+    SIZES,
+    WHOLE,
+    Spoil,
+    Written,
+    find,
+    moved,
+    text,
+    values,
+    write,
+)
 
 TABLES = {table.name.removeprefix("irs_publication_1304_"): table for table in publication_1304.TABLES}
 NUMBERS = {"income": "1.4", "status": "1.2", "itemized": "2.1", "eitc": "2.5"}
@@ -324,13 +334,6 @@ def put(value: Any, number_format: str = "") -> Spoil:
         cell.value = value if not callable(value) else value(cell.value)
         if number_format:
             cell.number_format = number_format
-
-    return spoil
-
-
-def text(old: str, new: str) -> Spoil:
-    def spoil(sheet: Worksheet) -> None:
-        find(sheet, old).value = new
 
     return spoil
 

@@ -15,7 +15,15 @@ from geocal_core.errors import InputError
 from geocal_core.targets.agencies.irs import retirement
 from geocal_core.targets.figures import Figure
 from geocal_core.targets.files import RawFiles
-from tests.targets.irs_tables import WHOLE, Spoil, Written, find, values, write
+from tests.targets.irs_tables import (
+    WHOLE,
+    Spoil,
+    Written,
+    find,
+    text,
+    values,
+    write,
+)
 
 TRADITIONAL, ROTH = retirement.TABLES
 AGES = ("No age information", "Under 15", "15 under 50", "50 or over")
@@ -94,13 +102,6 @@ def test_a_moved_table_of_another_year_gives_its_ages(tmp_path: Path, down: int,
 def put(value: Any) -> Spoil:
     def spoil(sheet: Worksheet) -> None:
         sheet.cell(find(sheet, "15 under").row, find(sheet, "Number of").column).value = value
-
-    return spoil
-
-
-def text(old: str, new: str) -> Spoil:
-    def spoil(sheet: Worksheet) -> None:
-        find(sheet, old).value = new
 
     return spoil
 
