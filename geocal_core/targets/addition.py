@@ -7,7 +7,6 @@ place, those who file, a domain. The database is copied, changed, checked and mo
 from __future__ import annotations
 
 import fcntl
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -41,6 +40,7 @@ from geocal_core.targets.vocabulary import COUNT, DOLLAR, target_variable, varia
 
 _TRUTH = {"True": 1, "False": 0, "1": 1, "0": 0}
 _MOST = 2**31 - 1
+_LARGEST = 1e15  # more than all that the nation owns, in dollars
 _WEB_ADDRESS = re.compile(r"https?://[\w.-]+(:\d+)?([/?#]\S*)?")
 _FILER = "tax_unit_is_filer"
 
@@ -90,12 +90,12 @@ class Addition:
 
     def __post_init__(self) -> None:
         unit = target_variable(self.variable).unit
-        if not math.isfinite(self.value) or (unit == COUNT and self.value < 0):
+        if not abs(self.value) <= _LARGEST or (unit == COUNT and self.value < 0):
             raise ConfigError(
-                f"the value {self.value} of {self.variable} is no figure", "give a finite number; counts from 0 up"
+                f"the value {self.value} of {self.variable} is no figure", "give a number up to 1e15, counts from 0 up"
             )
-        if self.tolerance is not None and not (math.isfinite(self.tolerance) and self.tolerance >= 0):
-            raise ConfigError(f"the tolerance {self.tolerance} is no margin of error", "give a finite number from 0 up")
+        if self.tolerance is not None and not 0 <= self.tolerance <= _LARGEST:
+            raise ConfigError(f"the tolerance {self.tolerance} is no margin of error", "give a number from 0 to 1e15")
         if self.period not in PERIODS:
             raise ConfigError(f"the period {self.period} is out of range", f"periods are {PERIODS[0]} to {PERIODS[-1]}")
         if not 0 <= self.reform_id <= _MOST or (self.reform_id > 0 and unit != DOLLAR):

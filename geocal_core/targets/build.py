@@ -75,6 +75,7 @@ def build_from(raw: RawFiles, output: Path, settings: TargetSettings, reporter: 
     started = time.perf_counter()
     scope = Scope.of(settings.year, settings.states)
     wanted = _tables(settings.without)
+    selection = read_selection(settings.selection)
     with _reported("targets_complete", reporter) as facts:
         figures, provenance, growth = _read(raw, scope, wanted, reporter)
         check_sums(figures)
@@ -84,7 +85,7 @@ def build_from(raw: RawFiles, output: Path, settings: TargetSettings, reporter: 
         met = check_known_totals(figures) if settings.known_totals else 0
         facts["met"] = met if settings.known_totals else "not asked: the files are not said to be the agencies' own"
     alternatives = write_database(output, every, scope, list(dict.fromkeys(provenance)), growth)
-    left_out = deactivate(output, read_selection(settings.selection), reporter.progress)
+    left_out = deactivate(output, selection, reporter.progress)
     with _reported("targets_counts", reporter) as facts:
         stored, _ = stored_targets(output)
         by_level = {level: int((stored["geo_level"] == level).sum()) for level in LEVELS}

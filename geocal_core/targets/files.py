@@ -6,6 +6,7 @@ is the business of the agency's module.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -100,12 +101,21 @@ class RawFiles:
                 raise InputError(f"{other} and {path} are of the same year, with different content", "remove one of them")
         usable = [of for of in by_year if of <= year]
         if usable:
-            return self.use(by_year[max(usable)]), max(usable)
+            chosen = by_year[max(usable)]
+            refuse_copies(chosen, by_year.values())
+            return self.use(chosen), max(usable)
         called = called or re.sub(r"\\(?=\.)", "", pattern).replace(r"(\d{4})", "{year}")
         raise InputError(
             f"a file {called} of {year} or before is wanted below {self.place}, and there is {', '.join(found) or 'none'}",
             f"get it from its publisher, or leave the table {table} out (setting without)",
         )
+
+
+def refuse_copies(chosen: Path, of_years: Iterable[Path]) -> None:
+    """Refuse a file with the very content of one of another year: tables that do not name their year cannot tell it."""
+    for path in of_years:
+        if path != chosen and digest_path(path) == digest_path(chosen):
+            raise InputError(f"{chosen} has the content of {path.name}, which is of another year", _AGAIN)
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,7 @@ class Row:
 
 def read_member(path: Path, member: str) -> bytes:
     """A file in a zip, in whatever folder there; a damaged zip, or one that has no such file, is an error."""
+    refuse_page(path.read_bytes(), path.name, "zip")
     try:
         with zipfile.ZipFile(path) as archive:
             names = {Path(name).name: name for name in archive.namelist()}
@@ -168,22 +179,27 @@ def read_member(path: Path, member: str) -> bytes:
         raise InputError(f"{path.name} is not a whole zip ({reason})", _AGAIN) from error
 
 
+def refuse_page(start: bytes, where: str, wanted: str = "data") -> None:
+    """Refuse a file that is empty, or a web page such as a publisher's server gives in place of what it has not."""
+    start = start.removeprefix(codecs.BOM_UTF8).lstrip()
+    if not start:
+        raise InputError(f"{where} is empty", _AGAIN)
+    if start[:1] == b"<":
+        raise InputError(f"{where} is a web page, not the {wanted}", _AGAIN)
+
+
 def read_text(path: Path, member: str = "") -> str:
     """Text of a file (UTF-8, with or without a byte order mark); an empty file or a web page is an error.
 
     With ``member``, of a file in a zip.
     """
     where = _called(path, member)
+    content = read_member(path, member) if member else path.read_bytes()
+    refuse_page(content, where)
     try:
-        text = (read_member(path, member) if member else path.read_bytes()).decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{where} is not text in UTF-8 (byte {error.start})", _AGAIN) from error
-    start = text.lstrip()[:1]
-    if not start:
-        raise InputError(f"{where} is empty", _AGAIN)
-    if start == "<":
-        raise InputError(f"{where} is a web page, not the data", _AGAIN)
-    return text
 
 
 def _called(path: Path, member: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from geocal_core.errors import InputError
-from geocal_core.targets.files import Row, read_member
+from geocal_core.targets.files import Row, read_member, refuse_page
 
 _AGAIN = "get the file again from its publisher"
 _FOOTNOTE = re.compile(r"\s*(\[\d+\]|\d+/)\s*")
@@ -135,8 +135,7 @@ def open_workbook(path: Path, member: str = "") -> Mapping[str, Sheet]:
     """
     where = f"{path.name}, {member}" if member else path.name
     content = read_member(path, member) if member else path.read_bytes()
-    if content.lstrip()[:1] == b"<":
-        raise InputError(f"{where} is a web page, not the workbook", _AGAIN)
+    refuse_page(content, where, "workbook")
     try:
         sheets = _read_xls(content) if content[:8] == _OLE else _read_xlsx(content)
     except Exception as error:  # both libraries raise whatever a damaged byte leads to

@@ -6,7 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geocal_core.errors import GeocalError, InputError
+from geocal_core.errors import ConfigError, GeocalError, InputError
 from geocal_core.progress import Silent
 from geocal_core.targets.build import build_database
+from geocal_core.targets.files import RawFiles, read_member
 from geocal_core.targets.select import load_targets
 from tests.targets import agency_files as files
 from tests.targets.conftest import SETTINGS
@@ -150,6 +151,11 @@ def test_levels_of_different_releases(agencies: Path, tmp_path: Path) -> None:
     _refused(
         agencies, tmp_path, r"Census ACS S0101: person_count \[age<30,age>24\] of 2024 adds up to .* over the parts of state 16"
     )
+
+
+def test_a_table_of_returns_under_two_years(agencies: Path, tmp_path: Path) -> None:
+    (agencies / "23in55cmcsv.csv").write_bytes((agencies / SOI).read_bytes())
+    _refused(agencies, tmp_path, "24in55cmcsv.csv has the content of 23in55cmcsv.csv, which is of another year")
 
 
 def test_two_files_of_one_name(agencies: Path, tmp_path: Path) -> None:
@@ -349,10 +355,37 @@ def test_returns_without_a_district_may_be_left_out(agencies: Path, tmp_path: Pa
     build_database(agencies, tmp_path / "x.db", SETTINGS, Silent())
 
 
+def test_the_same_content_under_two_years(tmp_path: Path) -> None:
+    """A table that says nowhere of which year it is, fetched twice: one of the two names is wrong."""
+    for year in (2022, 2023):
+        (tmp_path / f"table_{year}.csv").write_text("the same")
+    with pytest.raises(InputError, match=r"table_2023\.csv has the content of table_2022\.csv, which is of another year"):
+        RawFiles(tmp_path).latest(r"table_(\d{4})\.csv", 2024, "a_table")
+    (tmp_path / "table_2022.csv").write_text("another")
+    assert RawFiles(tmp_path).latest(r"table_(\d{4})\.csv", 2024, "a_table")[1] == 2023
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "x.zip is empty"), (b" \n", "x.zip is empty"), (b"\xef\xbb\xbf\n<html>", "x.zip is a web page, not the zip")],
+)
+def test_no_zip(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "x.zip").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_member(tmp_path / "x.zip", "member")
+
+
+def test_a_selection_is_read_before_the_files(agencies: Path, tmp_path: Path) -> None:
+    told = Silent()
+    with pytest.raises(ConfigError, match="no selection of targets 'nonsense'"):
+        build_database(agencies, tmp_path / "x.db", replace(SETTINGS, selection="nonsense"), told)
+    assert told.messages == []
+
+
 def test_later_and_earlier_years(agencies: Path, tmp_path: Path) -> None:
     """Of several years, the latest not after the wanted one is read; a later one alone is refused."""
     rows = files.state_rows()
-    files.write_csv(agencies / "25in55cmcsv.csv", rows)
+    files.write_csv(agencies / "25in55cmcsv.csv", rows[:-1])
     (agencies / "23in55cmcsv.csv").write_text("spoilt, but not read")
     build_database(agencies, tmp_path / "y.db", SETTINGS, Silent())
     targets, _ = load_targets(tmp_path / "y.db", 2024)

@@ -227,6 +227,8 @@ def test_add_prints_what_it_added(capsys: Capture, db: Path, tmp_path: Path) -> 
     [
         (("--variable", "rnet"), "near it are"),
         (("--value", "nan"), "no figure"),
+        (("--value", "1e308"), "no figure; give a number up to 1e15"),
+        (("--tolerance", "1e308"), "no margin of error"),
         (("--where", "age=18"), "no constraint"),
         (("--where", "agee>18"), "'agee' is no variable"),
         (("--place", "XX"), "no state"),

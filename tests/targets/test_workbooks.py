@@ -123,7 +123,7 @@ def test_plain_text_has_no_marks_and_no_double_blanks(cell: object, text: str) -
     [
         (b"<!DOCTYPE html><html></html>", "is a web page, not the workbook"),
         (b"\n\n <html>", "is a web page"),
-        (b"", "is not a whole workbook"),
+        (b"", "is empty"),
         (b"a,b\n1,2\n", "is not a whole workbook"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "is not a whole workbook"),
         (b"PK\x03\x04" + b"\0" * 600, "is not a whole workbook"),

@@ -23,7 +23,7 @@ from geocal_core.places.states import State, state_of_code
 from geocal_core.published import PublishedFile
 from geocal_core.targets.constraints import Constraint, constraint_of
 from geocal_core.targets.figures import NATION, Domain, Figure, Scope, Table
-from geocal_core.targets.files import RawFiles, Row, read_csv
+from geocal_core.targets.files import RawFiles, Row, read_csv, refuse_copies
 from geocal_core.targets.redistricting import Crosswalk, find_crosswalk
 from geocal_core.targets.vocabulary import data_rows
 
@@ -210,6 +210,7 @@ def _read(raw: RawFiles, scope: Scope, layout: _Layout) -> _File:
             f"get it from IRS SOI, or leave the table {layout.table} out (setting without)",
         )
     year = max(usable)
+    refuse_copies(by_year[year], by_year.values())
     path, columns = raw.use(by_year[year]), _columns(year)
     by_key: dict[tuple[str, int], dict[int, Row]] = {}
     for row in read_csv(path, (*layout.keys, *columns)):
