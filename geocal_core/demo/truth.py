@@ -1,7 +1,8 @@
 """The hidden truth of the demo: a larger population of the nation, simulated once by the engine and added up by district.
 
-The published tables of the demo (ACS, USDA, IRS, CMS, SSA, state taxes) are aggregates of these files, which are shipped in ``data/`` and made again,
-byte for byte, by ``build``. Each state is drawn and simulated by itself, so one state can be checked without the others.
+The published tables of the demo (ACS, USDA, IRS, CMS, SSA, state taxes) are aggregates of these files, which are shipped in
+``data/`` and made again, byte for byte, by ``build``. Each state is drawn and simulated by itself, so one state can be checked
+without the others.
 """
 
 from __future__ import annotations
