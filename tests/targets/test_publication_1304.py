@@ -379,7 +379,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, spoil: Spoil, 
     ("content", "message"),
     [
         (b"<!DOCTYPE html><html>gone</html>", "is a web page"),
-        (b"", "is not a whole workbook"),
+        (b"", "is empty"),
         (None, "is not a whole workbook"),
     ],
 )
