@@ -46,7 +46,7 @@ def _add_build(actions: Any) -> None:
     build.add_argument("--output", type=Path, default=Path("policy_data.db"), metavar="DB", help="file to write")
     build.add_argument("--year", type=int, default=_YEAR, help=f"year that is calibrated to ({_YEAR})")
     build.add_argument("--without", nargs="+", default=[], metavar="TABLE", help="tables to leave out")
-    rules = "which targets are active: default, full, holdout, or a YAML file of rules"
+    rules = "which targets are active: default, full, holdout, valued, or a YAML file of rules"
     build.add_argument("--selection", default=TargetSettings().selection, metavar="NAME|FILE", help=rules)
 
 

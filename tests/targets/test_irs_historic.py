@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -176,13 +175,6 @@ def test_against_publication_1304(real: tuple[list[Figure], pd.DataFrame], raw_f
         assert 0.95 < mine / float(table[name, False]) < 1.03, name
         compared += 1
     assert compared >= 8
-
-
-@pytest.mark.raw
-def test_reading_is_quick(raw_folder: Path) -> None:
-    started = time.monotonic()
-    STATE_TABLE.read(RawFiles(raw_folder / "irs"), SCOPE)
-    assert time.monotonic() - started < 3
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,23 +1,17 @@
 """USDA Food and Nutrition Service: households with SNAP and SNAP benefits by state, a fiscal year's workbook at a time.
 
 The workbooks lie in one zip; each has a sheet per region with a block of months and a ``Total`` row per state, and a summary
-of the United States. Header rows, blocks and totals are found by their text. Narrow in two things: workbooks in the old
-``.xls`` format (fiscal years before 2020) and years that are not complete are refused. Guam and the Virgin Islands, which
-the summary includes, are left out of the nation.
+of the United States. Header rows, blocks and totals are found by their text. Narrow in one thing: a year that is
+not complete is refused. Guam and the Virgin Islands, which the summary includes, are left out of the nation.
 """
 
 from __future__ import annotations
 
-import io
-import lzma
 import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import fsum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from geocal_core.errors import InputError
@@ -25,32 +19,25 @@ from geocal_core.places.states import STATES
 from geocal_core.published import PublishedFile
 from geocal_core.targets.constraints import Constraint
 from geocal_core.targets.figures import NATION, Figure, Scope, Table
-from geocal_core.targets.files import RawFiles, Row
+from geocal_core.targets.files import RawFiles, Row, names_in_zip
+from geocal_core.targets.workbooks import Sheet, open_workbook
 
 _ARCHIVE = r"snap-?zip.*\.zip"
 _SUMMARY = "US Summary"
 _FIPS = {state.name: state.fips for state in STATES}
 _TERRITORIES = frozenset(
-    {"American Samoa", "Commonwealth of Northern Mariana Islands", "Guam", "Puerto Rico", "Virgin Islands"}
+    {
+        *("American Samoa", "Commonwealth of Northern Mariana Islands", "Guam", "Puerto Rico", "Virgin Islands"),
+        "Outlying Areas",  # until 2014
+    }
 )
+_FOOTERS = ("Footnotes:", "1. FNS-388 data")  # the second until 2014
 _NONE = "--"
+_NO_DATA = "No data found."  # below the name of a territory that runs another program, until 2019
 _MONTHS = ("Oct", "Nov", "Dec", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep")
 _HOUSEHOLDS, _BENEFITS = "Household", "Cost"
-_FOOTNOTE_MARK = re.compile(r"\s*\d+/$")
+_FOOTNOTE_MARK = re.compile(r"\s*(\d+/|/\d+)$")
 _AGAIN = "get the zip again from FNS"
-
-# What zipfile raises on damaged archives (OSError where an offset points before the file), and openpyxl on damaged parts.
-_DAMAGED_ZIP = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-)
-_DAMAGED_WORKBOOK = (LookupError, ValueError, TypeError, AttributeError, SyntaxError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -69,16 +56,15 @@ class _Block:
 
 def _read_snap(raw: RawFiles, scope: Scope) -> list[Figure]:
     path = _archive(raw)
-    name = f"FY{scope.year % 100:02d}.xlsx"
-    workbook = _workbook(path, name)
+    name, sheets = _workbook(path, scope.year)
     where = f"{path.name}, {name}"
     states: dict[str, _Block] = {}
     summary: _Block | None = None
-    for sheet in workbook.worksheets:
-        for block in _blocks(sheet, f"{where}, sheet {sheet.title}", scope.year):
-            if block.name == _SUMMARY and sheet.title == _SUMMARY:
+    for title, sheet in ((title.strip(), sheet) for title, sheet in sheets.items()):
+        for block in _blocks(sheet, f"{where}, sheet {title}", scope.year):
+            if block.name == _SUMMARY and title == _SUMMARY:
                 summary = block
-            elif block.name != sheet.title:  # a region's own total repeats its states
+            elif block.name != title:  # a region's own total repeats its states
                 _add(states, block)
     if summary is None:
         raise InputError(f"{where} has no sheet {_SUMMARY}", _AGAIN)
@@ -99,31 +85,20 @@ def _archive(raw: RawFiles) -> Path:
     return raw.use(next(iter(found.values())))
 
 
-def _workbook(path: Path, name: str) -> Any:
-    import openpyxl  # here, because the factory reads the agencies' declarations without it
-    from openpyxl.utils.exceptions import InvalidFileException
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {PurePosixPath(member).name: member for member in archive.namelist()}
-            if name not in members:
-                years = ", ".join(sorted(member for member in members if member.lower().endswith(".xlsx")))
-                raise InputError(f"{path.name} has no {name}", f"get a zip that has this fiscal year; this one has {years}")
-            content = archive.read(members[name])
-        return openpyxl.load_workbook(io.BytesIO(content), data_only=True)
-    except _DAMAGED_ZIP as error:
-        raise InputError(f"{path.name} is not a whole zip ({_line(error)})", _AGAIN) from error
-    except (InvalidFileException, *_DAMAGED_WORKBOOK) as error:
-        raise InputError(f"{path.name}, {name} is not a whole workbook ({_line(error)})", _AGAIN) from error
+def _workbook(path: Path, year: int) -> tuple[str, Mapping[str, Sheet]]:
+    """The workbook of a fiscal year, in the format of its time: its name in the zip, and its sheets."""
+    there = names_in_zip(path)
+    stem = f"FY{year % 100:02d}"
+    names = [name for name in (f"{stem}.xlsx", f"{stem}.xls") if name in there]
+    if not names:
+        years = ", ".join(there)
+        raise InputError(f"{path.name} has no {stem}.xlsx", f"get a zip that has this fiscal year; this one has {years}")
+    return names[0], open_workbook(path, names[0])
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _blocks(sheet: Any, where: str, year: int) -> Iterator[_Block]:
+def _blocks(sheet: Sheet, where: str, year: int) -> Iterator[_Block]:
     """Blocks of a sheet, between the header and the footnotes."""
-    rows = [[_plain(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+    rows = [[_plain(cell) for cell in row] for row in sheet.cells]
     if not any(f"Fiscal Year {year}" in str(cell) for row in rows[:10] for cell in row):
         raise InputError(f"{where} does not say that it is of fiscal year {year}", "get the workbook of that year")
     start, columns = _header(rows, where)
@@ -131,7 +106,7 @@ def _blocks(sheet: Any, where: str, year: int) -> Iterator[_Block]:
     months: list[Row] = []
     for number, cells in enumerate(rows[start:], start=start + 1):
         label = cells[0]
-        if label == "Footnotes:":
+        if label is not None and label.startswith(_FOOTERS):
             break
         row = Row(f"{where}, row {number}", {column: cells[position] for column, position in columns.items()})
         if label is None:
@@ -141,6 +116,8 @@ def _blocks(sheet: Any, where: str, year: int) -> Iterator[_Block]:
             name, months = "", []
         elif label[:3] in _MONTHS and label[3:] == f" {_calendar_year(label, year)}":
             months.append(row)
+        elif label == _NO_DATA and name in _TERRITORIES:
+            name = ""
         elif not name and all(cell is None for cell in cells[1:]):
             name = label
         else:
@@ -161,16 +138,17 @@ def _plain(cell: Any) -> Any:
 def _header(rows: list[list[Any]], where: str) -> tuple[int, Mapping[str, int]]:
     """Index of the first row below the header, and where households and benefits stand.
 
-    The header is two rows: ``Participation`` and ``Cost`` above, ``Household`` and ``Persons`` below. ``Household`` stands
-    once below ``Participation`` and once below ``Cost Per``.
+    The header is two rows: ``Participation`` above, ``Household`` and ``Persons`` below, ``Cost`` above (below until 2014).
+    ``Household`` stands once below ``Participation`` and once below ``Cost Per``.
     """
     for index in range(1, len(rows)):
         above, below = rows[index - 1], rows[index]
-        if "Participation" in above and _BENEFITS in above and _HOUSEHOLDS in below:
+        costs = [row.index(_BENEFITS) for row in (above, below) if _BENEFITS in row]
+        if "Participation" in above and costs and _HOUSEHOLDS in below:
             households = above.index("Participation")
             if below[households] != _HOUSEHOLDS:
                 raise InputError(f"{where}, row {index + 1}: the first column below Participation is not Household", _AGAIN)
-            return index + 1, {_HOUSEHOLDS: households, _BENEFITS: above.index(_BENEFITS)}
+            return index + 1, {_HOUSEHOLDS: households, _BENEFITS: costs[0]}
     raise InputError(f"{where} has no header with Participation, Cost and Household", _AGAIN)
 
 
