@@ -34,6 +34,22 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return state ^ (state >> np.uint64(31))
 
 
+def absorbed(state: NDArray[np.uint64], key: NDArray[np.integer]) -> NDArray[np.uint64]:
+    """State of a counter-based stream after one more integer key; state and key broadcast against each other.
+
+    The state before any key is ``stream_key(name, seed)`` as uint64. So draws that share their first keys can share the work.
+    """
+    if key.dtype.kind not in "iu":
+        raise TypeError(f"keys of a stream are integers, not {key.dtype}")
+    with np.errstate(over="ignore"):
+        return _mix((state ^ key.astype(np.uint64)) + _GOLDEN)
+
+
+def unit_interval(state: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """The upper 53 bits of each state as a number in [0, 1)."""
+    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def uniform(name: str, *keys: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
     """Uniform draws in [0, 1), each a pure function of the stream's name, the seed and its integer keys.
 
@@ -53,10 +69,7 @@ def uniform(name: str, *keys: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
     """
     if not keys:
         raise TypeError("uniform() needs at least one key")
-    with np.errstate(over="ignore"):
-        state = np.array(stream_key(name, seed), dtype=np.uint64)
-        for key in np.broadcast_arrays(*[np.asarray(k) for k in keys]):
-            if key.dtype.kind not in "iu":
-                raise TypeError(f"keys of a stream are integers, not {key.dtype}")
-            state = _mix((state ^ key.astype(np.uint64)) + _GOLDEN)
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    state = np.array(stream_key(name, seed), dtype=np.uint64)
+    for key in np.broadcast_arrays(*[np.asarray(k) for k in keys]):
+        state = absorbed(state, key)
+    return unit_interval(state)

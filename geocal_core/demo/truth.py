@@ -102,14 +102,15 @@ def build(folder: Path, reporter: Reporter) -> None:
 def state_tables(state: State) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The rows of one state in the tables of people, of returns and of programs."""
     from geocal_core.engine.simulate import simulate
-    from geocal_core.engine.takeup import draw_takeup
+    from geocal_core.engine.takeup import TakeUp
 
     districts = districts_of([state.code])
     counts = np.full(len(districts.code), HOUSEHOLDS_PER_DISTRICT)
     nation = draw_nation(districts, counts, stream=f"truth.{state.code}", seed=_SEED, lean=_LEAN, control="district")
     population = nation.population
-    identifiers = state.fips * _ID_SPACE + np.arange(population.count("household"))
-    population = draw_takeup(population, identifiers, 0, state.fips, _SEED)
+    everyone = np.arange(population.count("household"))
+    takeup = TakeUp.of(population, _SEED, household_id=state.fips * _ID_SPACE + everyone)
+    population = takeup.draw(population, everyone, 0, state.fips)
     of_programs = {name for row in rows_of("programs.csv") for name in (row["amount"], *row["where"].split()) if name}
     variables = sorted({*(row["variable"] for row in rows_of("soi_lines.csv")), *_ALWAYS, *of_programs})
     values = simulate(population, variables, YEAR)

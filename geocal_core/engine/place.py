@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from geocal_core.engine.takeup import draw_takeup
+from geocal_core.engine.takeup import TakeUp
 from geocal_core.errors import ConfigError
 from geocal_core.population import Population
 
@@ -64,4 +64,4 @@ def at_place(base: Population, households: ArrayLike, clones: ArrayLike, state_f
     if len(positions) and not 0 <= positions.min() <= positions.max() < base.count("household"):
         raise ConfigError(f"household positions lie between 0 and {base.count('household') - 1}")
     moved = in_state(base.take(positions), state_fips)
-    return draw_takeup(moved, base.ids("household")[positions], clones, state_fips, seed)
+    return TakeUp.of(base, seed).draw(moved, positions, clones, state_fips)

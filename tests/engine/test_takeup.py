@@ -1,7 +1,9 @@
-"""Take-up draws and the placing of households: local, by the published rates, without the engine."""
+"""Take-up: local, by the published rates, anchored on reports, without the engine."""
 
 from __future__ import annotations
 
+import itertools
+import re
 import subprocess
 import sys
 
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
-from geocal_core.engine.place import PLACE_INPUTS, at_place
-from geocal_core.engine.takeup import Rates, draw_takeup, rates
+from geocal_core.engine.anchors import INCOMES, anchors, reporters
+from geocal_core.engine.draws import SCHEMES
+from geocal_core.engine.takeup import Program, TakeUp, programs, rates
 from geocal_core.errors import ConfigError
 from geocal_core.places.states import STATES
 from geocal_core.population import ENTITIES, Population
@@ -19,6 +23,11 @@ from tests.engine.households import make_population
 
 BASE = make_population(40, seed=3)
 DRAWN = [program.variable for program in rates()]
+
+
+def drawn(base: Population, households: ArrayLike, clones: ArrayLike, states: ArrayLike, seed: int = 0) -> Population:
+    """Copies of households with their take-up in states."""
+    return TakeUp.of(base, seed).draw(base.take(np.asarray(households)), households, clones, states)
 
 
 def of_household(population: Population, household: int) -> dict[str, list[object]]:
@@ -39,10 +48,10 @@ def test_what_a_copy_holds_does_not_depend_on_the_others(data: st.DataObject) ->
         st.lists(st.tuples(st.integers(0, 39), st.integers(0, 429), st.sampled_from(STATES)), min_size=1, max_size=12)
     )
     households, clones, states = zip(*((h, c, s.fips) for h, c, s in copies), strict=True)
-    together = at_place(BASE, households, clones, states, seed=5)
+    together = drawn(BASE, households, clones, states, seed=5)
     together.validate()
     for position in range(len(copies)):
-        alone = at_place(BASE, households[position : position + 1], clones[position], states[position], seed=5)
+        alone = drawn(BASE, households[position : position + 1], clones[position], states[position], seed=5)
         assert of_household(together, position) == of_household(alone, 0)
 
 
@@ -51,13 +60,13 @@ def test_draws_follow_the_identifier_and_not_the_position() -> None:
     part = BASE.take(some).with_variables("household", {"household_id": BASE.ids("household")[some]})
     person = {"person_household_id": part.ids("household")[part.tables["person"]["person_household_id"]]}
     part = part.with_variables("person", person)
-    assert of_household(at_place(part, [1], 4, 48, seed=0), 0) == of_household(at_place(BASE, [21], 4, 48, seed=0), 0)
+    assert of_household(drawn(part, [1], 4, 48, seed=0), 0) == of_household(drawn(BASE, [21], 4, 48, seed=0), 0)
 
 
 def test_clones_seeds_and_programs_have_draws_of_their_own() -> None:
     everyone = np.arange(BASE.count("household"))
-    one, other = at_place(BASE, everyone, 1, 6, seed=0), at_place(BASE, everyone, 2, 6, seed=0)
-    reseeded = at_place(BASE, everyone, 1, 6, seed=1)
+    one, other = drawn(BASE, everyone, 1, 6, seed=0), drawn(BASE, everyone, 2, 6, seed=0)
+    reseeded = drawn(BASE, everyone, 1, 6, seed=1)
     for again in (other, reseeded):
         assert (one["takes_up_medicaid_if_eligible"] != again["takes_up_medicaid_if_eligible"]).any()
     assert (one["takes_up_ssi_if_eligible"] != one["takes_up_head_start_if_eligible"]).any()
@@ -65,7 +74,7 @@ def test_clones_seeds_and_programs_have_draws_of_their_own() -> None:
 
 def test_the_state_moves_the_threshold_and_not_the_draw() -> None:
     everyone = np.arange(BASE.count("household"))
-    by_state = {state.code: at_place(BASE, everyone, 9, state.fips, seed=2) for state in STATES}
+    by_state = {state.code: drawn(BASE, everyone, 9, state.fips, seed=2) for state in STATES}
     utah, indiana = (by_state[code]["takes_up_medicaid_if_eligible"] for code in ("UT", "IN"))
     assert (indiana >= utah).all()
     assert indiana.mean() > utah.mean()
@@ -74,22 +83,24 @@ def test_the_state_moves_the_threshold_and_not_the_draw() -> None:
 
 
 @pytest.mark.parametrize("program", rates(), ids=lambda program: program.variable)
-def test_shares_are_the_rates(program: Rates) -> None:
+def test_shares_are_the_rates(program: Program) -> None:
     copies = 500
     households = np.tile(np.arange(BASE.count("household")), copies)
     clones = np.repeat(np.arange(copies), BASE.count("household"))
-    placed = at_place(BASE, households, clones, 48, seed=0)
-    taken = placed[program.variable]
-    if program.by == "children":
+    placed = drawn(BASE, households, clones, 48, seed=0)
+    governing = programs().get(program.by, program)
+    if governing.by == "children":
         groups = children_by_brute_force(placed, program.entity)
-        expected = dict(enumerate(program.values))
+    elif governing.by == "wic_category":
+        groups = np.digitize(placed["age"], [1, 5]) * np.array([1, 1, 2])[np.digitize(placed["age"], [1, 5])]
     else:
-        groups = np.zeros(len(taken), dtype=int)
-        expected = {0: program.values[48] if program.by == "state" else program.values[0]}
-    for group, rate in expected.items():
-        inside = taken[np.minimum(groups, max(expected)) == group]
-        assert len(inside) > 500
-        assert abs(inside.mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / len(inside))
+        groups = np.zeros(placed.count(program.entity), dtype=int)
+    column = 48 if governing.by == "state" else 0
+    for group in np.unique(groups):
+        rate = governing.values[min(group, len(governing.values) - 1), column]
+        inside = placed[program.variable][groups == group]
+        assert len(inside) > 100
+        assert abs(inside.mean() - rate) < 4.5 * np.sqrt(rate * (1 - rate) / len(inside))
 
 
 def children_by_brute_force(population: Population, entity: str) -> np.ndarray:
@@ -103,50 +114,211 @@ def children_by_brute_force(population: Population, entity: str) -> np.ndarray:
 
 def test_rates_are_published_ones() -> None:
     known = {program.variable: program for program in rates()}
-    assert len(known) == 10
-    medicaid = known["takes_up_medicaid_if_eligible"].values
+    medicaid = known["takes_up_medicaid_if_eligible"].values[0]
     assert np.isfinite(medicaid[[state.fips for state in STATES]]).all()
     assert medicaid[49] == 0.53
     assert (medicaid[[8, 11, 18]] == 0.99).all()
-    assert known["takes_up_eitc"].values.tolist() == [0.65, 0.86, 0.85, 0.85]
+    assert known["takes_up_eitc"].values.tolist() == [[0.65], [0.86], [0.85], [0.85]]
+    assert known["takes_up_wic_if_eligible"].values.tolist() == [[0.784], [0.46], [0.456], [0.663], [0.689]]
     single = {name: program.values.tolist() for name, program in known.items() if program.by == "nation"}
     assert single == {
-        "takes_up_snap_if_eligible": [0.82],
-        "takes_up_aca_if_eligible": [0.672],
-        "takes_up_dc_ptc": [0.32],
-        "takes_up_head_start_if_eligible": [0.30],
-        "takes_up_early_head_start_if_eligible": [0.09],
-        "takes_up_ssi_if_eligible": [0.50],
-        "would_file_taxes_voluntarily": [0.05],
-        "takes_up_tanf_if_eligible": [0.22],
+        "takes_up_snap_if_eligible": [[0.82]],
+        "takes_up_aca_if_eligible": [[0.672]],
+        "takes_up_dc_ptc": [[0.32]],
+        "takes_up_head_start_if_eligible": [[0.30]],
+        "takes_up_early_head_start_if_eligible": [[0.09]],
+        "takes_up_ssi_if_eligible": [[0.50]],
+        "would_file_taxes_voluntarily": [[0.05]],
+        "takes_up_tanf_if_eligible": [[0.22]],
+        "takes_up_medicare_part_d_if_eligible": [[0.777]],
     }
 
 
-def test_the_place_of_the_survey_is_left_behind() -> None:
-    count = BASE.count("household")
-    surveyed = BASE.with_variables(
-        "household",
-        {"county_fips": np.full(count, "06037"), "zip_code": np.full(count, "90001"), "state_fips": np.full(count, 6)},
-    )
-    moved = at_place(surveyed, [0, 1], [0, 0], [48, 2], seed=0)
-    assert [name for name in PLACE_INPUTS if name in moved] == ["state_fips"]
-    assert moved["state_fips"].tolist() == [48, 2]
-    assert surveyed["state_fips"].tolist() == [6] * count
+def test_every_program_has_a_source_or_a_reason() -> None:
+    assert all(len(program.source) > 20 for program in programs().values())
+    named = {program.by for program in programs().values()}
+    assert named == {"nation", "state", "children", "wic_category", "default", "takes_up_aca_if_eligible"}
+    assert all(program.default for program in programs().values() if program.by == "default")
 
 
-def test_what_cannot_be_placed_is_refused() -> None:
+@pytest.mark.engine
+def test_the_table_lists_every_take_up_input_of_the_engine() -> None:
+    from geocal_core.engine.variables import tax_benefit_system
+
+    about_take_up = re.compile(r"^takes_up_|^would_(file|claim)|take.?up|takes up", re.IGNORECASE)
+    known = {
+        name: (variable.entity.key, bool(variable.default_value))
+        for name, variable in tax_benefit_system().variables.items()
+        if variable.is_input_variable()
+        and variable.value_type is bool
+        and (about_take_up.search(name) or about_take_up.search(variable.label or ""))
+    }
+    assert {program.variable: (program.entity, program.default) for program in programs().values()} == known
+
+
+def with_reports(population: Population, share: float = 0.3) -> Population:
+    """The population with coverage reported by some persons at random."""
+    rng = np.random.default_rng(11)
+    count = population.count("person")
+    covered = rng.random((3, count)) < np.array([[share], [share / 2], [0.3]])
+    names = ("has_medicaid_health_coverage_at_interview", "has_marketplace_health_coverage_at_interview", "has_esi")
+    return population.with_variables("person", dict(zip(names, covered, strict=True)))
+
+
+REPORTED = with_reports(make_population(300, seed=8))
+EVERYONE = np.arange(REPORTED.count("household"))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_who_reports_coverage_takes_it_up_in_every_place_and_copy(scheme: str) -> None:
+    takeup = TakeUp.of(REPORTED, scheme=scheme)
+    households, clones = np.tile(EVERYONE, 20), np.repeat(np.arange(20), len(EVERYONE))
+    copies = REPORTED.take(households)
+    states = np.resize([state.fips for state in STATES], len(households))
+    placed = takeup.draw(copies, households, clones, states)
+    for variable, anchor in anchors().items():
+        certain = reporters(copies, anchor, placed.entity_of(variable))
+        assert certain.any()
+        assert placed[variable][certain].all()
+        assert not placed[variable][~certain].all()
+        assert anchor.report not in placed
+
+
+@pytest.mark.parametrize("variable", anchors())
+@pytest.mark.parametrize("state", ["UT", "TX", "CO"])
+def test_the_rate_of_all_who_could_be_covered_is_the_published_one(variable: str, state: str) -> None:
+    program, anchor = programs()[variable], anchors()[variable]
+    (fips,) = (place.fips for place in STATES if place.code == state)
+    takeup = TakeUp.of(REPORTED)
+    rate = program.values[0, fips if program.by == "state" else 0]
+    weights = REPORTED.weights[REPORTED.household_of(program.entity)]
+    probability, certain = takeup.probability(variable, fips), reporters(REPORTED, anchor, program.entity)
+    assert (probability[certain] == 1).all()
+    (other,) = np.unique(probability[~certain])
+    share = takeup.reported[variable]
+    assert share == pytest.approx(weights[certain].sum() / could_be_covered(variable, certain))
+    assert share + (1 - share) * other == pytest.approx(max(rate, share))
+
+
+def could_be_covered(variable: str, certain: np.ndarray) -> float:
+    """Weight of the units that could be covered, counted one by one."""
+    income = np.sum([REPORTED[name] for name in REPORTED.tables["person"] if name in INCOMES], axis=0)
+    unit = REPORTED.group_of_person("tax_unit")
+    covered = np.zeros(len(certain), dtype=bool)
+    for person in range(len(unit)):
+        members = np.flatnonzero(unit == unit[person])
+        ratio = income[members].sum() / (15_060 + 5_380 * (len(members) - 1))
+        if variable == "takes_up_medicaid_if_eligible":
+            covered[person] = ratio <= 1.38
+        elif ratio >= 1 and REPORTED["age"][person] < 65:
+            other = REPORTED["has_esi"][person] or REPORTED["has_medicaid_health_coverage_at_interview"][person]
+            covered[unit[person]] |= not other
+    entity = programs()[variable].entity
+    return float(REPORTED.weights[REPORTED.household_of(entity)][covered | certain].sum())
+
+
+def test_shares_of_draws_are_the_probabilities() -> None:
+    takeup = TakeUp.of(REPORTED, seed=4)
+    households, clones = np.tile(EVERYONE, 200), np.repeat(np.arange(200), len(EVERYONE))
+    for variable in anchors():
+        taken = takeup.units(variable, households, clones, 48).reshape(200, -1)
+        expected = takeup.probability(variable, 48)
+        assert abs(taken.mean() - expected.mean()) < 4.5 * 0.5 / np.sqrt(taken.size)
+        assert np.abs(taken.mean(axis=0) - expected).max() < 6 * 0.5 / np.sqrt(200)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data(), st.sampled_from(sorted(SCHEMES)))
+def test_drawing_any_copies_in_any_order_is_drawing_all(data: st.DataObject, scheme: str) -> None:
+    takeup = TakeUp.of(REPORTED, scheme=scheme)
+    some = data.draw(st.lists(st.tuples(st.integers(0, 299), st.integers(0, 5)), min_size=1, max_size=20))
+    households, clones = (np.array(column) for column in zip(*some, strict=True))
+    for program in rates():
+        owner = REPORTED.household_of(program.entity)
+        everything = {clone: takeup.units(program.variable, EVERYONE, clone, 6) for clone in range(6)}
+        expected = np.concatenate([everything[clone][owner == household] for household, clone in some])
+        assert takeup.units(program.variable, households, clones, 6).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("copies", [0, 1, 7, 8_192, 8_193, 20_000])
+def test_blocks_leave_no_trace(copies: int) -> None:
+    takeup = TakeUp.of(REPORTED)
+    households, clones = np.arange(copies) % 300, np.arange(copies) // 300
+    states = np.resize([6, 48, 36, 11], copies)
+    for variable in ("takes_up_medicaid_if_eligible", "takes_up_eitc"):
+        whole = takeup.units(variable, households, clones, states)
+        parts = np.array_split(np.arange(copies), 3)
+        pieces = [takeup.units(variable, households[part], clones[part], states[part]) for part in parts]
+        assert whole.tobytes() == np.concatenate(pieces).tobytes()
+        assert len(whole) == REPORTED.take(households).count(programs()[variable].entity)
+
+
+def test_shares_of_reporters_are_those_of_the_whole_file_whatever_is_drawn() -> None:
+    takeup = TakeUp.of(REPORTED)
+    alone = takeup.draw(REPORTED.take(np.array([5])), [5], 2, 48)
+    among = takeup.draw(REPORTED.take(EVERYONE), EVERYONE, 2, 48)
+    for program in rates():
+        own = among[program.variable][REPORTED.household_of(program.entity) == 5]
+        assert alone[program.variable].tolist() == own.tolist()
+
+
+def test_more_take_up_where_the_rate_is_higher() -> None:
+    takeup = TakeUp.of(REPORTED)
+    medicaid = programs()["takes_up_medicaid_if_eligible"].values[0]
+    ordered = sorted((state.fips for state in STATES), key=lambda fips: medicaid[fips])
+    taken = [takeup.units("takes_up_medicaid_if_eligible", EVERYONE, 3, fips) for fips in ordered]
+    assert all((fewer <= more).all() for fewer, more in itertools.pairwise(taken))
+    assert taken[0].sum() < taken[-1].sum()
+
+
+def test_state_subsidies_go_with_the_marketplace_credit() -> None:
+    placed = drawn(REPORTED, EVERYONE, 1, 6, seed=0)
+    credit = placed["takes_up_aca_if_eligible"]
+    assert 0 < credit.mean() < 1
+    for state in ("ca", "co", "nm"):
+        (subsidy,) = (name for name in DRAWN if name.startswith(f"takes_up_{state}_premium"))
+        assert (placed[subsidy] == credit).all()
+
+
+def test_pregnant_and_breastfeeding_women_have_rates_of_their_own() -> None:
+    count = BASE.count("person")
+    women = {"is_pregnant": np.arange(count) % 3 == 0, "is_breastfeeding": np.arange(count) % 2 == 0}
+    probability = TakeUp.of(BASE.with_variables("person", women)).probability("takes_up_wic_if_eligible", 6)
+    adult, place = BASE["age"] >= 5, np.arange(count)
+    assert set(probability[adult & (place % 3 == 0)]) == {0.456}
+    assert set(probability[adult & (place % 3 != 0) & (place % 2 == 0)]) == {0.663}
+    assert set(probability[adult & (place % 3 != 0) & (place % 2 == 1)]) == {0.689}
+
+
+def test_without_a_report_there_is_no_anchor() -> None:
+    assert dict(TakeUp.of(BASE).reported) == {}
+    assert set(TakeUp.of(REPORTED).reported) == set(anchors())
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(ConfigError, match="no state with FIPS code 3"):
-        at_place(BASE, [0], [0], 3, seed=0)
-    with pytest.raises(ConfigError, match="between 0 and 39"):
-        at_place(BASE, [40], [0], 6, seed=0)
+        drawn(BASE, [0], [0], 3)
     with pytest.raises(ConfigError, match="no age"):
-        draw_takeup(BASE.without(["age"]), BASE.ids("household"), 0, 6, seed=0)
+        TakeUp.of(BASE.without(["age"]))
+    with pytest.raises(ConfigError, match="no take-up scheme"):
+        TakeUp.of(BASE, scheme="random")
+    takeup = TakeUp.of(BASE)
+    with pytest.raises(ConfigError, match="no state with FIPS code 3"):
+        takeup.units("takes_up_eitc", [0, 1], 0, [6, 3])
+    with pytest.raises(ConfigError, match="no state with FIPS code 3"):
+        takeup.probability("takes_up_eitc", 3)
+    with pytest.raises(ConfigError, match="no take-up variable"):
+        takeup.units("takes_up_lunch", [0], 0, 6)
+    with pytest.raises(ConfigError, match="keeps the engine's default"):
+        takeup.units("takes_up_chip_if_eligible", [0], 0, 6)
+    with pytest.raises(ConfigError, match="between 0 and 39"):
+        takeup.units("takes_up_eitc", [-1], 0, 6)
 
 
 def test_drawing_takes_no_engine() -> None:
     code = (
-        "import sys; from geocal_core.engine.place import at_place; from tests.engine.households import make_population; "
-        "at_place(make_population(3), [0, 1], 0, 6, seed=0); "
+        "import sys; from geocal_core.engine.takeup import TakeUp; from tests.engine.households import make_population; "
+        "TakeUp.of(make_population(3)).units('takes_up_eitc', [0, 1], 0, 6); "
         "sys.exit('policyengine_us' in sys.modules or 'policyengine_core' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
