@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from geocal_core.engine.anchors import anchors
+from geocal_core.engine.takeup import TakeUp, programs
 from geocal_core.impute import extended, stratify
 from geocal_core.population import Population, read_h5
 from geocal_core.profiles import profile
@@ -90,3 +92,23 @@ def test_the_copy_holds_what_only_tax_returns_tell(files: dict[str, Path]) -> No
     changed = drawn != reported
     assert changed.any()
     assert np.isin(drawn[changed], np.asarray(returns["qualified_dividend_income"], dtype=np.float32)).all()
+
+
+def test_reported_coverage_comes_through_and_anchors_take_up(files: dict[str, Path]) -> None:
+    survey, doubled, sample = (read_h5(files[name]) for name in ("cps", "extended_cps", "stratified_cps"))
+    takeup = TakeUp.of(sample)
+    assert set(takeup.reported) == set(anchors())
+    for variable, anchor in anchors().items():
+        reported = np.asarray(survey[anchor.report])
+        assert 0 < reported.mean() < 0.5
+        assert np.asarray(doubled[anchor.report]).tolist() == 2 * reported.tolist()
+        households = np.searchsorted(doubled.ids("household"), sample.ids("household"))
+        assert np.asarray(sample[anchor.report]).tolist() == np.asarray(doubled.take(households)[anchor.report]).tolist()
+        assert 0.05 < takeup.reported[variable] < 0.95
+        certain = takeup.probability(variable, 48) == 1
+        assert certain.sum() == len(np.unique(sample.tables["person"][link(variable)][np.asarray(sample[anchor.report])]))
+
+
+def link(variable: str) -> str:
+    entity = programs()[variable].entity
+    return "person_id" if entity == "person" else f"person_{entity}_id"

@@ -64,6 +64,23 @@ def test_incomes_follow_the_documented_shares(built: Population) -> None:
     assert bits(built["own_children_in_household"]) == [0, 2, 0, 0, 0, 0]
 
 
+def test_coverage_reported_at_the_interview_is_kept(asec_folder: Writer, stage_context: Context) -> None:
+    reported = people().assign(NOW_GRP=2, NOW_CAID=[2, 1, 2, 1, 0, 2], NOW_MRK=[1, 2, 2, 2, 2, 0], NOW_MCAID=1, NOW_MRKS=1)
+    context = stage_context("cps", CpsSettings(), {"raw_census_asec": asec_folder(persons=reported)})
+    cps.build(context)
+    built = read_h5(context.output)
+    assert bits(built.ids("person")) == [301, 701, 702, 703, 704, 705]
+    assert bits(built["has_medicaid_health_coverage_at_interview"]) == [False, False, True, False, True, False]
+    assert bits(built["has_marketplace_health_coverage_at_interview"]) == [False, True, False, False, False, False]
+
+
+@pytest.mark.parametrize("column", ["NOW_CAID", "NOW_MRK"])
+def test_a_supplement_that_does_not_tell_coverage_is_refused(asec_folder: Writer, stage_context: Context, column: str) -> None:
+    folder = asec_folder(persons=people().drop(columns=column))
+    with pytest.raises(InputError, match=column):
+        cps.build(stage_context("cps", CpsSettings(), {"raw_census_asec": folder}))
+
+
 def test_social_security_goes_to_the_strongest_reason_and_by_age_without_one(built: Population) -> None:
     assert bits(built["social_security_retirement"]) == [18_000, 0, 0, 0, 0, 12_000]
     parts = [built[kind] for kind in social_security.KINDS]
