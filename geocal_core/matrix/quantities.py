@@ -2,34 +2,47 @@
 
 A quantity knows no place: the same one is measured for the nation, a state and a district. It is valued at its own entity. A
 unit counts, or its amount does, when any one of its members satisfies all the constraints at once; every constraint is
-brought to persons first, whatever entity its variable belongs to. Changes under a reform (``reform_id`` above 0) are refused,
-and so is whatever else the engine cannot value, before anything is simulated.
+brought to persons first, whatever entity its variable belongs to. A change under a reform is valued at the tax unit, which
+pays the income tax that changes. What the engine cannot value is refused before anything is simulated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from geocal_core.engine.place import PLACE_INPUTS
-from geocal_core.engine.variables import nonlocal_variables
+from geocal_core.engine.place import PLACE_INPUTS, known_counties
+from geocal_core.engine.variables import enum_names, nonlocal_variables
 from geocal_core.errors import ConfigError
 from geocal_core.population import ENTITIES, Population
-from geocal_core.targets.constraints import Constraint, brackets, satisfied
+from geocal_core.targets.constraints import DISTRICT, STATE, Constraint, brackets, satisfied
 from geocal_core.targets.selection import Rule
-from geocal_core.targets.vocabulary import variables
+from geocal_core.targets.vocabulary import DOLLAR, variables
+
+Groups = tuple[tuple[int, ...], ...]
+Values = Mapping[str, NDArray[Any]]
+
+TAX = "income_tax"
+"""What changes under a reform."""
+
+COUNTY = "county_fips"
+KNOWN_PLACES = (STATE, COUNTY, DISTRICT)
+"""What a constraint may ask of a household's place: no more of it is told to the engine."""
 
 _COUNTS = {f"{entity}_count": entity for entity in ENTITIES}
+_EXPENDITURE = "_expenditure"
+_TEXT = "text"
 
 
 @dataclass(frozen=True, order=True)
 class Quantity:
-    """A variable under constraints.
+    """A variable under constraints, or the change in income tax without it.
 
     Attributes
     ----------
@@ -37,24 +50,34 @@ class Quantity:
         ``<entity>_count`` for the number of units of an entity, else an amount of the engine.
     constraints : tuple of Constraint
         Sorted, without any that names a place.
+    neutralised : str
+        Empty, or ``variable`` again: income tax when it has its default value everywhere, less income tax under current law,
+        in dollars of tax units; what a deduction costs the Treasury is above 0.
     """
 
     variable: str
     constraints: tuple[Constraint, ...] = ()
+    neutralised: str = ""
 
     @property
     def counted(self) -> str | None:
         """The entity whose units are counted, None for an amount."""
-        return _COUNTS.get(self.variable)
+        return None if self.neutralised else _COUNTS.get(self.variable)
+
+    @property
+    def amount(self) -> str | None:
+        """The variable whose amounts are added up, None for a count."""
+        return TAX if self.neutralised else None if self.counted else self.variable
 
     @property
     def needs(self) -> frozenset[str]:
         """Variables of the engine that it is computed from."""
-        amount = () if self.counted else (self.variable,)
+        amount = (self.amount,) if self.amount else ()
         return frozenset((*amount, *(constraint.variable for constraint in self.constraints)))
 
     def __str__(self) -> str:
-        return f"{self.variable}{brackets(self.constraints)}" if self.constraints else self.variable
+        what = f"{self.variable}{_EXPENDITURE}" if self.neutralised else self.variable
+        return f"{what}{brackets(self.constraints)}" if self.constraints else what
 
 
 def quantities_of(
@@ -81,33 +104,66 @@ def quantities_of(
         If the engine cannot value a target: the message names the target and a rule that excludes it.
     """
     measured = [
-        Quantity(str(variable), tuple(sorted(constraints.get(int(stratum), ()))))
-        for variable, stratum in zip(targets["variable"], targets["stratum_id"], strict=True)
+        Quantity(str(variable), tuple(sorted(constraints.get(int(stratum), ()))), str(variable) if reform > 0 else "")
+        for variable, stratum, reform in zip(targets["variable"], targets["stratum_id"], targets["reform_id"], strict=True)
     ]
+    obstacles = {quantity: _obstacle(quantity) for quantity in set(measured)}
     for target, quantity in zip(targets.itertuples(), measured, strict=True):
-        reform = int(target.reform_id)
-        if reason := _obstacle(quantity, reform):
-            rule = Rule(quantity.variable, target.geo_level, target.domain_variable, reform_id=reform or None)
+        if reason := obstacles[quantity]:
+            reform = int(target.reform_id) or None
+            rule = Rule(quantity.variable, target.geo_level, target.domain_variable, reform_id=reform)
             raise ConfigError(f"{target.name} cannot be valued: {reason}", f"exclude it by the rule {rule}")
-    distinct = tuple(sorted(set(measured)))
+    distinct = tuple(sorted(obstacles))
     position = {quantity: i for i, quantity in enumerate(distinct)}
     return distinct, np.array([position[quantity] for quantity in measured], dtype=np.int64)
 
 
-def _obstacle(quantity: Quantity, reform_id: int) -> str:
-    """Why the engine cannot value a target; empty if it can."""
-    if reform_id:
-        return "it is the change under a reform, which is not simulated yet"
-    for variable in sorted(quantity.needs):
-        if variable in PLACE_INPUTS:
-            return f"it looks at {variable}, and the engine is told of no place but the state"
-        if variable not in variables():
-            return f"policyengine-us has no variable {variable!r}"
-        if reason := nonlocal_variables().get(variable):
-            return f"{variable} of a household depends on the other households in the file ({reason})"
-    if not quantity.counted and variables()[quantity.variable].unit == "text":
-        return f"{quantity.variable} is text and cannot be added up"
+def _obstacle(quantity: Quantity) -> str:
+    """Why the engine cannot value a quantity; empty if it can."""
+    for variable in sorted({quantity.variable, *quantity.needs}):
+        if reason := _unknown(variable):
+            return reason
+    for constraint in quantity.constraints:
+        if reason := _undecidable(constraint):
+            return reason
+    unit = variables()[quantity.variable].unit
+    if quantity.neutralised and unit != DOLLAR:
+        return f"{quantity.variable} ({unit}) cannot be neutralised, only an amount in dollars can"
+    if not quantity.counted and unit in (_TEXT, "code"):
+        return f"{quantity.variable} ({unit}) cannot be added up"
     return ""
+
+
+def _unknown(variable: str) -> str:
+    """Why the engine gives no values of a variable; empty if it does."""
+    if variable in KNOWN_PLACES:
+        return ""
+    if variable in PLACE_INPUTS:
+        return f"it looks at {variable}, and of a place the engine is told {', '.join(KNOWN_PLACES)} only"
+    if variable not in variables():
+        near = ", ".join(get_close_matches(variable, variables(), n=3))
+        entity = variable.removesuffix("_count")
+        counts = f" and no entity {entity!r} to count (entities are {', '.join(ENTITIES)})" if entity != variable else ""
+        return f"policyengine-us has no variable {variable!r}{counts}{f', near it are {near}' if near else ''}"
+    if reason := nonlocal_variables().get(variable):
+        local = ", use medicaid_enrolled" if variable == "medicaid" else ""
+        return f"{variable} of a household depends on the other households in the file ({reason}){local}"
+    return ""
+
+
+def _undecidable(constraint: Constraint) -> str:
+    """Why a constraint cannot be compared with its variable's values; empty if it can. Asks the engine of text alone."""
+    variable, value = constraint.variable, constraint.value
+    if variables()[variable].unit != _TEXT:
+        compared = constraint.number is not None or value in ("True", "False")
+        return "" if compared else f"{constraint} compares a {variables()[variable].unit} with {value!r}"
+    if constraint.operation not in ("==", "!="):
+        return f"{constraint} orders text"
+    known = known_counties() if variable == COUNTY else enum_names(variable)
+    if not known or value in known:
+        return ""
+    near = ", ".join(get_close_matches(value, known, n=3, cutoff=0.3))
+    return f"{variable} is never {value!r}{f', near it are {near}' if near else ''}"
 
 
 def variables_of(quantities: Sequence[Quantity]) -> tuple[str, ...]:
@@ -115,11 +171,20 @@ def variables_of(quantities: Sequence[Quantity]) -> tuple[str, ...]:
     return tuple(sorted(frozenset[str]().union(*(quantity.needs for quantity in quantities))))
 
 
+def groups_of(quantities: Sequence[Quantity]) -> Groups:
+    """Positions of quantities that are computed from the same variables under the same reform, by their first."""
+    groups: dict[tuple[frozenset[str], str], list[int]] = {}
+    for position, quantity in enumerate(quantities):
+        groups.setdefault((quantity.needs, quantity.neutralised), []).append(position)
+    return tuple(tuple(group) for group in groups.values())
+
+
 def household_values(
     population: Population,
     quantities: Sequence[Quantity],
-    values: Mapping[str, NDArray[np.generic]],
+    values: Values,
     entity_of: Callable[[str], str],
+    neutralised: Mapping[str, Values] | None = None,
 ) -> NDArray[np.float32]:
     """Each quantity of each household.
 
@@ -131,6 +196,8 @@ def household_values(
         Variables that the quantities need, each for the units of its entity in the order of the population.
     entity_of : callable
         Entity of a variable (``engine.variables.entity_of``).
+    neutralised : mapping of str to mapping of str to ndarray, optional
+        Of each variable that a quantity neutralises: ``income_tax`` of the same tax units without it.
 
     Returns
     -------
@@ -145,30 +212,34 @@ def household_values(
     people = _People(population, values, entity_of)
     result = np.empty((len(quantities), population.count("household")), dtype=np.float32)
     for i, quantity in enumerate(quantities):
-        entity = quantity.counted or entity_of(quantity.variable)
+        entity = quantity.counted or entity_of(quantity.amount or "")
         inside = people.units_satisfying(quantity.constraints, entity)
-        amounts = inside.astype(np.float64) if quantity.counted else np.where(inside, people.amount(quantity.variable), 0.0)
-        result[i] = people.household_sum(amounts, entity)
+        result[i] = people.household_sum(np.where(inside, _amounts(quantity, values, neutralised or {}), 0.0), entity)
     return result
+
+
+def _amounts(quantity: Quantity, values: Values, neutralised: Mapping[str, Values]) -> NDArray[np.float64] | float:
+    """What each unit adds: 1 in a count, its amount, or the change of its income tax."""
+    if quantity.amount is None:
+        return 1.0
+    amounts = values[quantity.amount]
+    if amounts.dtype.kind not in "biuf":
+        raise ConfigError(f"a target sums {quantity.amount}, which is text", "use it in a constraint, or target an amount")
+    if not quantity.neutralised:
+        return amounts.astype(np.float64)
+    return neutralised[quantity.neutralised][TAX].astype(np.float64) - amounts.astype(np.float64)
 
 
 class _People:
     """Links of a population and constraints already brought to its persons, kept while many quantities are valued."""
 
-    def __init__(self, population: Population, values: Mapping[str, NDArray[Any]], entity_of: Callable[[str], str]) -> None:
+    def __init__(self, population: Population, values: Values, entity_of: Callable[[str], str]) -> None:
         self._population = population
         self._values = values
         self._entity_of = entity_of
         self._unit_of_person: dict[str, NDArray[np.int64]] = {"person": np.arange(population.count("person"), dtype=np.int64)}
         self._household_of: dict[str, NDArray[np.int64]] = {}
         self._satisfied: dict[Constraint, NDArray[np.bool_]] = {}
-
-    def amount(self, variable: str) -> NDArray[np.float64]:
-        """A variable at its own entity."""
-        values = self._values[variable]
-        if values.dtype.kind not in "biuf":
-            raise ConfigError(f"a target sums {variable}, which is text", "use it in a constraint, or target an amount")
-        return values.astype(np.float64)
 
     def units_satisfying(self, constraints: Sequence[Constraint], entity: str) -> NDArray[np.bool_]:
         """Units of an entity with a member who satisfies all the constraints."""
