@@ -1,11 +1,11 @@
 """Who reported a program in the survey, and how likely the others take it up, so that the published rate holds for all.
 
 Who reports coverage takes it up for certain, wherever a copy of the household lives, if it is eligible there. Of those who
-could be covered a share r reports it (by weight, over the whole base file, once); the others take it up at
+could be eligible a share r reports it (by weight, over the whole base file, once); the others take it up at
 (rate - r) / (1 - r), not below 0. A rate is one of eligible people, so r is a share of people who could be eligible and not
-of everybody: a tenth of all people on a program may be half of those who could be. Eligibility itself depends on the place
-and needs a simulation; who could be covered is told from the file: all who report it, and who meets the conditions in
-``data/takeup_anchors.csv``.
+of everybody: a tenth of all people on a program may be half of the eligible. Eligibility itself depends on the place and
+needs a simulation; who could be eligible is told from the file by the conditions in ``data/takeup_anchors.csv``. Who reports
+the program without meeting them is no part of the share, being hardly one of the eligible that the rate speaks of.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class Anchor:
     variable, report : str
         The take-up variable and the person variable that tells who reports the program.
     poverty_from, poverty_to : float
-        Income of the tax unit, in poverty guidelines, of people who could be covered.
+        Income of the tax unit, in poverty guidelines, of people who could be eligible.
     below_age : float
-        Age under which people could be covered, years.
+        Age under which people could be eligible, years.
     ruled_out_by : tuple of str
         Person variables that rule the program out where they are true.
     """
@@ -96,13 +96,33 @@ def anchors() -> Mapping[str, Anchor]:
     }
 
 
+def without_reports(population: Population) -> Population:
+    """The population without the reports that anchor draws, as copies of its households are simulated.
+
+    Reports tell of the place of the survey. In another one the engine would take them for coverage there, which rules other
+    programs out; in a copy, coverage is what take-up and eligibility in its place make it.
+    """
+    return population.without(anchor.report for anchor in anchors().values())
+
+
 def reporters(population: Population, anchor: Anchor, entity: str) -> Flags:
     """Units of which a member reports the program, shape (units,)."""
     return _any_member(population, entity, np.asarray(_required(population, anchor.report, anchor), dtype=bool))
 
 
+def could_be_eligible(population: Population, anchor: Anchor, entity: str) -> Flags:
+    """Units of which a member meets the conditions of a program, shape (units,)."""
+    ratio = poverty_ratio(population)[population.group_of_person("tax_unit")]
+    meets: Flags = (ratio >= anchor.poverty_from) & (ratio <= anchor.poverty_to)
+    if np.isfinite(anchor.below_age):
+        meets &= np.asarray(_required(population, "age", anchor), dtype=np.float64) < anchor.below_age
+    for name in anchor.ruled_out_by:
+        meets &= ~np.asarray(_required(population, name, anchor), dtype=bool)
+    return _any_member(population, entity, meets)
+
+
 def share_of_reporters(population: Population, anchor: Anchor, entity: str) -> float:
-    """Weighted share of the units that report the program among those that could be covered; 0 if there are none.
+    """Weighted share of the units that report the program among those that could be eligible; 0 if there are none.
 
     Raises
     ------
@@ -110,13 +130,12 @@ def share_of_reporters(population: Population, anchor: Anchor, entity: str) -> f
         If the population lacks weights, wages, age or another variable that the conditions ask for, or the poverty guideline of
         its year is not known.
     """
-    reported = reporters(population, anchor, entity)
-    could = reported | _any_member(population, entity, _meets_conditions(population, anchor))
+    could, reported = could_be_eligible(population, anchor, entity), reporters(population, anchor, entity)
     if "household_weight" not in population.tables["household"]:
         raise ConfigError(f"the population has no household_weight, by which reporters of {anchor.variable} are counted")
     weights = population.weights[population.household_of(entity)]
     total = float(weights[could].sum())
-    return float(weights[reported].sum()) / total if total > 0 else 0.0
+    return float(weights[could & reported].sum()) / total if total > 0 else 0.0
 
 
 def adjusted(rates: NDArray[np.float64], share: float) -> NDArray[np.float64]:
@@ -139,23 +158,13 @@ def poverty_ratio(population: Population) -> NDArray[np.float64]:
         )
     person = population.tables["person"]
     if INCOMES[0] not in person:
-        raise ConfigError(f"the population has no {INCOMES[0]}, by which people who could be covered are told")
+        raise ConfigError(f"the population has no {INCOMES[0]}, by which people who could be eligible are told")
     income = np.sum([np.asarray(person[name], dtype=np.float64) for name in INCOMES if name in person], axis=0)
     unit = population.group_of_person("tax_unit")
     size = np.bincount(unit)
     line = float(guideline["first_person"]) + float(guideline["additional_person"]) * (size - 1)
     ratio: NDArray[np.float64] = np.bincount(unit, weights=income) / line
     return ratio
-
-
-def _meets_conditions(population: Population, anchor: Anchor) -> Flags:
-    ratio = poverty_ratio(population)[population.group_of_person("tax_unit")]
-    meets: Flags = (ratio >= anchor.poverty_from) & (ratio <= anchor.poverty_to)
-    if np.isfinite(anchor.below_age):
-        meets &= np.asarray(_required(population, "age", anchor), dtype=np.float64) < anchor.below_age
-    for name in anchor.ruled_out_by:
-        meets &= ~np.asarray(_required(population, name, anchor), dtype=bool)
-    return meets
 
 
 def _required(population: Population, name: str, anchor: Anchor) -> NDArray[np.generic]:

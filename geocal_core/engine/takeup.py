@@ -21,7 +21,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geocal_core.engine.anchors import adjusted, anchors, reporters, share_of_reporters
+from geocal_core.engine.anchors import adjusted, anchors, reporters, share_of_reporters, without_reports
 from geocal_core.engine.draws import Scheme, scheme_of
 from geocal_core.errors import ConfigError
 from geocal_core.places.states import STATES, state_of_code, state_of_fips
@@ -138,7 +138,7 @@ class TakeUp:
     ----------
     seed : int
     reported : mapping of str to float
-        Anchored programs with the share of reporters among the units that could be covered; without those whose report the
+        Anchored programs with the share of reporters among the units that could be eligible; without those whose report the
         base file does not hold, which are drawn by their rates alone.
     """
 
@@ -168,8 +168,8 @@ class TakeUp:
         Raises
         ------
         ConfigError
-            If the scheme is unknown, or the file lacks ages, or what tells the people who could be covered by an anchored
-            program that it reports.
+            If the scheme is unknown, or the file lacks ages, or what tells who could be eligible for an anchored program that
+            it reports.
         """
         probability, reported = {}, {}
         for program in rates():
@@ -189,10 +189,7 @@ class TakeUp:
         return cls(seed, reported, identifiers, units, probability, scheme_of(scheme))
 
     def draw(self, copies: Population, households: ArrayLike, clones: ArrayLike, state_fips: ArrayLike) -> Population:
-        """Copies of households with every drawn take-up variable.
-
-        Reports that anchor a draw are left behind: they tell of the place of the survey, and the engine would take them for
-        coverage in the new one, which rules other programs out.
+        """Copies of households with every drawn take-up variable, and without the reports that anchor draws.
 
         Parameters
         ----------
@@ -203,13 +200,12 @@ class TakeUp:
         clones, state_fips : array_like of int, shape (n,) or scalar
             Number of each copy, and where it lives: decides the rate, not the draw.
         """
-        drawn: dict[str, dict[str, Flags]] = {}
+        own = {program.variable for program in rates() if program.by not in programs()}
+        taken = {variable: self.units(variable, households, clones, state_fips) for variable in sorted(own)}
+        copies = without_reports(copies)
         for program in rates():
-            taken = self.units(program.variable, households, clones, state_fips)
-            drawn.setdefault(program.entity, {})[program.variable] = taken
-        copies = copies.without(anchor.report for anchor in anchors().values())
-        for entity, values in drawn.items():
-            copies = copies.with_variables(entity, values)
+            values = taken[self._drawn(program.variable).variable]
+            copies = copies.with_variables(program.entity, {program.variable: values})
         return copies
 
     def units(self, variable: str, households: ArrayLike, clones: ArrayLike, state_fips: ArrayLike) -> Flags:

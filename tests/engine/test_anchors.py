@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from geocal_core.engine.anchors import INCOMES, adjusted, anchors, poverty_ratio, reporters, share_of_reporters
+from geocal_core.engine.anchors import (
+    INCOMES,
+    adjusted,
+    anchors,
+    could_be_eligible,
+    poverty_ratio,
+    reporters,
+    share_of_reporters,
+    without_reports,
+)
 from geocal_core.errors import ConfigError
 from geocal_core.population import GROUPS, Population, id_name, link_name
 
@@ -40,19 +49,23 @@ def test_incomes_are_measured_in_guidelines_of_the_size_of_the_unit() -> None:
     assert poverty_ratio(five_households()) == pytest.approx(expected)
 
 
-def test_shares_are_of_those_who_could_be_covered() -> None:
+def test_shares_are_of_those_who_could_be_eligible() -> None:
     population = five_households()
-    # Medicaid: both of the couple (1 each), the next two (2, 3) and the reporter of middling income (4); 1 + 4 report it.
+    # By income the couple (1 each) and the next two (2, 3), of whom one of the couple reports it; so does one who earns more.
     assert reporters(population, anchors()[MEDICAID], "person").tolist() == [False, True, False, False, True, False]
-    assert share_of_reporters(population, anchors()[MEDICAID], "person") == pytest.approx(5 / 11)
-    # Marketplace: the reporter (3), poor as it is. The first two are too poor, the fourth has Medicaid, the last is in has_esi.
+    assert could_be_eligible(population, anchors()[MEDICAID], "person").tolist() == [True] * 4 + [False] * 2
+    assert share_of_reporters(population, anchors()[MEDICAID], "person") == pytest.approx(1 / 7)
+    # The first three are too poor, though the third reports it, the fourth reports Medicaid, the last is covered at work.
     assert reporters(population, anchors()[MARKETPLACE], "tax_unit").tolist() == [False, False, True, False, False]
-    assert share_of_reporters(population, anchors()[MARKETPLACE], "tax_unit") == 1.0
-    alone = population.with_variables("person", {"has_esi": np.zeros(6, dtype=bool)})
-    assert share_of_reporters(alone, anchors()[MARKETPLACE], "tax_unit") == pytest.approx(3 / 8)
+    assert not could_be_eligible(population, anchors()[MARKETPLACE], "tax_unit").any()
+    covered = {"has_medicaid_health_coverage_at_interview": np.zeros(6, dtype=bool), "has_esi": np.zeros(6, dtype=bool)}
+    covered[anchors()[MARKETPLACE].report] = np.array([False, False, True, False, True, False])
+    alone = population.with_variables("person", covered)
+    assert could_be_eligible(alone, anchors()[MARKETPLACE], "tax_unit").tolist() == [False, False, False, True, True]
+    assert share_of_reporters(alone, anchors()[MARKETPLACE], "tax_unit") == pytest.approx(4 / 9)
 
 
-def test_a_file_where_nobody_could_be_covered_has_no_share() -> None:
+def test_a_file_where_nobody_could_be_eligible_has_no_share() -> None:
     person = {
         "has_medicaid_health_coverage_at_interview": np.zeros(6, dtype=bool),
         "employment_income_before_lsr": np.full(6, 1e6),
@@ -87,6 +100,12 @@ def test_a_year_without_a_guideline_is_refused() -> None:
     population = five_households()
     with pytest.raises(ConfigError, match="no poverty guideline of 1999"):
         poverty_ratio(Population(1999, population.tables))
+
+
+def test_reports_are_left_behind_and_nothing_else() -> None:
+    population = five_households()
+    kept = without_reports(population).tables["person"]
+    assert set(population.tables["person"]) - set(kept) == {anchor.report for anchor in anchors().values()}
 
 
 @pytest.mark.engine

@@ -156,6 +156,36 @@ def test_the_table_lists_every_take_up_input_of_the_engine() -> None:
     assert {program.variable: (program.entity, program.default) for program in programs().values()} == known
 
 
+RECEIPTS = {
+    "takes_up_snap_if_eligible": "snap",
+    "takes_up_tanf_if_eligible": "tanf",
+    "takes_up_aca_if_eligible": "assigned_aca_ptc",
+    "takes_up_eitc": "eitc",
+    "takes_up_ssi_if_eligible": "ssi",
+    "takes_up_medicaid_if_eligible": "medicaid_enrolled",
+    "takes_up_medicare_part_d_if_eligible": "medicare_part_d_enrolled",
+    "takes_up_head_start_if_eligible": "head_start",
+    "takes_up_early_head_start_if_eligible": "early_head_start",
+    "takes_up_wic_if_eligible": "wic",
+}
+
+
+@pytest.mark.engine
+def test_the_engine_pays_no_program_that_is_not_taken_up() -> None:
+    """By the year, though the engine asks for some of the inputs by the month."""
+    from geocal_core.engine.simulate import simulate
+
+    base = make_population(400, seed=2)
+    wages = (base["employment_income_before_lsr"] / 3).astype(np.float32)
+    base = base.with_variables("person", {"employment_income_before_lsr": wages})
+    placed = drawn(with_reports(base), np.arange(400), 0, 6).with_variables("household", {"state_fips": np.full(400, 6)})
+    values = simulate(placed, list(RECEIPTS.values()), placed.period)
+    for variable, receipt in RECEIPTS.items():
+        taken = placed[variable]
+        assert not values[receipt][~taken].any(), variable
+        assert values[receipt][taken].any(), variable
+
+
 def with_reports(population: Population, share: float = 0.3) -> Population:
     """The population with coverage reported by some persons at random."""
     rng = np.random.default_rng(11)
@@ -186,7 +216,7 @@ def test_who_reports_coverage_takes_it_up_in_every_place_and_copy(scheme: str) -
 
 @pytest.mark.parametrize("variable", anchors())
 @pytest.mark.parametrize("state", ["UT", "TX", "CO"])
-def test_the_rate_of_all_who_could_be_covered_is_the_published_one(variable: str, state: str) -> None:
+def test_the_rate_of_all_who_could_be_eligible_is_the_published_one(variable: str, state: str) -> None:
     program, anchor = programs()[variable], anchors()[variable]
     (fips,) = (place.fips for place in STATES if place.code == state)
     takeup = TakeUp.of(REPORTED)
@@ -194,27 +224,28 @@ def test_the_rate_of_all_who_could_be_covered_is_the_published_one(variable: str
     weights = REPORTED.weights[REPORTED.household_of(program.entity)]
     probability, certain = takeup.probability(variable, fips), reporters(REPORTED, anchor, program.entity)
     assert (probability[certain] == 1).all()
-    (other,) = np.unique(probability[~certain])
-    share = takeup.reported[variable]
-    assert share == pytest.approx(weights[certain].sum() / could_be_covered(variable, certain))
-    assert share + (1 - share) * other == pytest.approx(max(rate, share))
+    assert len(np.unique(probability[~certain])) == 1
+    could = could_be_eligible_one_by_one(variable)
+    share = weights[could & certain].sum() / weights[could].sum()
+    assert takeup.reported[variable] == pytest.approx(share)
+    assert 0.1 < share < rate
+    assert weights[could] @ probability[could] / weights[could].sum() == pytest.approx(rate)
 
 
-def could_be_covered(variable: str, certain: np.ndarray) -> float:
-    """Weight of the units that could be covered, counted one by one."""
+def could_be_eligible_one_by_one(variable: str) -> np.ndarray:
+    """Units that could be eligible, told person by person."""
     income = np.sum([REPORTED[name] for name in REPORTED.tables["person"] if name in INCOMES], axis=0)
-    unit = REPORTED.group_of_person("tax_unit")
-    covered = np.zeros(len(certain), dtype=bool)
+    unit, entity = REPORTED.group_of_person("tax_unit"), programs()[variable].entity
+    could = np.zeros(REPORTED.count(entity), dtype=bool)
     for person in range(len(unit)):
         members = np.flatnonzero(unit == unit[person])
         ratio = income[members].sum() / (15_060 + 5_380 * (len(members) - 1))
-        if variable == "takes_up_medicaid_if_eligible":
-            covered[person] = ratio <= 1.38
+        if entity == "person":
+            could[person] = ratio <= 1.38
         elif ratio >= 1 and REPORTED["age"][person] < 65:
             other = REPORTED["has_esi"][person] or REPORTED["has_medicaid_health_coverage_at_interview"][person]
-            covered[unit[person]] |= not other
-    entity = programs()[variable].entity
-    return float(REPORTED.weights[REPORTED.household_of(entity)][covered | certain].sum())
+            could[unit[person]] |= not other
+    return could
 
 
 def test_shares_of_draws_are_the_probabilities() -> None:
