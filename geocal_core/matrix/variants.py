@@ -85,14 +85,19 @@ class Variants:
             found[list(members)] = group
         return found
 
-    def variant_of_column(self, group: int, columns: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
-        """Row of the table that each column shows in a group, of all columns or of those that are given."""
-        household = np.arange(self.n_columns) % self.n_records if columns is None else columns % self.n_records
-        row = self.first[group, household]
+    def variant_of_column(self, group: int) -> NDArray[np.int64]:
+        """Row of the table that each column shows in a group, shape (n_columns,)."""
+        row = np.tile(self.first[group, :-1], self.n_clones)
         ordinal = self.ordinal[group]
-        if ordinal is not None:
-            row += ordinal if columns is None else ordinal[columns]
-        return np.asarray(row, dtype=np.int64)
+        return row if ordinal is None else row + ordinal
+
+    def rows_of(self, columns: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Rows of the table that some columns show, shape (len(columns), n_groups)."""
+        rows = self.first[:, columns % self.n_records]
+        for group, ordinal in enumerate(self.ordinal):
+            if ordinal is not None:
+                rows[group] += ordinal[columns]
+        return np.ascontiguousarray(rows.T)
 
     def table(self) -> sparse.csr_matrix:
         """The table of variants in memory: float32, shape (n_variants, n_quantities)."""
@@ -102,8 +107,7 @@ class Variants:
     def column(self, column: int) -> NDArray[np.float32]:
         """All quantities of one column, shape (n_quantities,)."""
         values = np.zeros(self.n_quantities, dtype=np.float32)
-        for group in range(len(self.groups)):
-            row = int(self.variant_of_column(group, np.array([column]))[0])
+        for row in self.rows_of(np.array([column]))[0].tolist():
             inside = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
             values[self.indices[inside]] = self.data[inside]
         return values
@@ -121,8 +125,7 @@ class Variants:
 
     def to_csr(self) -> sparse.csr_matrix:
         """The explicit matrix of float32, shape (n_quantities, n_columns): for small problems."""
-        rows = np.stack([self.variant_of_column(group) for group in range(len(self.groups))], axis=1)
-        return columns_of(self.table(), rows).T.tocsr()
+        return columns_of(self.table(), self.rows_of(np.arange(self.n_columns))).T.tocsr()
 
     @classmethod
     def from_values(cls, values: sparse.csr_matrix, groups: Sequence[Sequence[int]], n_records: int, n_clones: int) -> Variants:
