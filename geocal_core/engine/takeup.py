@@ -13,7 +13,7 @@ children under 5 for WIC), because the engine's own counts would need a simulati
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from geocal_core.engine.anchors import adjusted, anchors, reporters, share_of_reporters, without_reports
 from geocal_core.engine.draws import Scheme, scheme_of
 from geocal_core.errors import ConfigError
-from geocal_core.places.states import STATES, state_of_code, state_of_fips
+from geocal_core.places.states import STATES, state_of_fips
 from geocal_core.population import Population
 
 EITC_CHILD_AGE_LIMIT = 19  # 26 U.S.C. 152(c)(3)(A)(i); students and the disabled, who qualify longer, are left out
@@ -70,16 +70,7 @@ class Program:
 @cache
 def programs() -> Mapping[str, Program]:
     """Every take-up input of the engine by name, in the order of ``data/takeup.csv``."""
-    grouped: dict[str, dict[str, float]] = {}
-    for row in _rows("takeup_rates.csv"):
-        grouped.setdefault(row["variable"], {})[row["group"]] = float(row["rate"])
-    found = {}
-    for row in _rows("takeup.csv"):
-        values = _table(row["by"], row["rate"], grouped.get(row["variable"], {}))
-        found[row["variable"]] = Program(
-            row["variable"], row["entity"], row["default"] == "true", row["by"], values, row["source"]
-        )
-    return found
+    return programs_of(_rows("takeup.csv"), _rows("takeup_rates.csv"))
 
 
 def rates() -> tuple[Program, ...]:
@@ -87,18 +78,63 @@ def rates() -> tuple[Program, ...]:
     return tuple(program for program in programs().values() if program.by != _DEFAULT)
 
 
-def _table(by: str, rate: str, grouped: Mapping[str, float]) -> NDArray[np.float64]:
+def programs_of(rows: Iterable[Mapping[str, str]], rates_by_group: Iterable[Mapping[str, str]]) -> Mapping[str, Program]:
+    """Programs from the rows of both tables.
+
+    Raises
+    ------
+    ConfigError
+        If a rate does not lie between 0 and 1, a state, category or number of children has no rate, or it is not known what
+        a rate depends on.
+    """
+    grouped: dict[str, dict[str, str]] = {}
+    for row in rates_by_group:
+        grouped.setdefault(row["variable"], {})[row["group"]] = row["rate"]
+    found = {}
+    for row in rows:
+        values = _table(row["variable"], row["by"], row["rate"], grouped.get(row["variable"], {}))
+        found[row["variable"]] = Program(
+            row["variable"], row["entity"], row["default"] == "true", row["by"], values, row["source"]
+        )
+    for program in found.values():
+        governing = found.get(program.by)
+        alone = program.by in _GROUPS or program.by == _DEFAULT
+        if not alone and (governing is None or governing.entity != program.entity or governing.by not in _GROUPS):
+            raise ConfigError(
+                f"the take-up of {program.variable} depends on {program.by!r}",
+                f"it may depend on {', '.join(_GROUPS)} or a drawn program of its entity",
+            )
+    return found
+
+
+def _table(variable: str, by: str, rate: str, grouped: Mapping[str, str]) -> NDArray[np.float64]:
     if by == _NATION:
-        return np.array([[float(rate)]])
-    if by == _STATE:
-        table = np.full((1, _STATE_COLUMNS), np.nan)
-        table[0, [state_of_code(code).fips for code in grouped]] = list(grouped.values())
-        return table
-    if by == _CHILDREN:
-        return np.array([[grouped[str(number)]] for number in range(len(grouped))])
-    if by == _WIC:
-        return np.array([[grouped[category]] for category in WIC_CATEGORIES])
-    return np.empty((0, 1))
+        return np.array([[_rate(variable, rate)]])
+    if by not in _GROUPS:
+        return np.empty((0, 1))
+    numbers = [str(number) for number in range(len(grouped))]
+    wanted = {_STATE: [state.code for state in STATES], _WIC: list(WIC_CATEGORIES)}.get(by, numbers)
+    if not wanted or set(wanted) != set(grouped):
+        odd = sorted(set(wanted) ^ set(grouped)) or ["0"]
+        raise ConfigError(
+            f"the rates of {variable} lack or do not know {odd[0]!r}", f"give one for each of {', '.join(wanted)}"
+        )
+    values = [_rate(variable, grouped[group]) for group in wanted]
+    if by != _STATE:
+        return np.array(values)[:, np.newaxis]
+    table = np.full((1, _STATE_COLUMNS), np.nan)
+    table[0, [state.fips for state in STATES]] = values
+    return table
+
+
+def _rate(variable: str, text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = np.nan
+    if not 0 <= rate <= 1:
+        raise ConfigError(f"{text!r} is no take-up rate of {variable}", "a rate lies between 0 and 1")
+    return rate
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from geocal_core.engine.anchors import INCOMES, anchors, reporters
 from geocal_core.engine.draws import SCHEMES
-from geocal_core.engine.takeup import Program, TakeUp, programs, rates
+from geocal_core.engine.takeup import Program, TakeUp, programs, programs_of, rates
 from geocal_core.errors import ConfigError
 from geocal_core.places.states import STATES
 from geocal_core.population import ENTITIES, Population
@@ -139,6 +139,43 @@ def test_every_program_has_a_source_or_a_reason() -> None:
     named = {program.by for program in programs().values()}
     assert named == {"nation", "state", "children", "wic_category", "default", "takes_up_aca_if_eligible"}
     assert all(program.default for program in programs().values() if program.by == "default")
+
+
+def line(by: str, rate: str = "") -> dict[str, str]:
+    return {"variable": "x", "entity": "person", "default": "true", "by": by, "rate": rate, "source": "a table"}
+
+
+def of_groups(rates_by_group: dict[str, str]) -> list[dict[str, str]]:
+    return [{"variable": "x", "group": group, "rate": rate} for group, rate in rates_by_group.items()]
+
+
+@pytest.mark.parametrize(
+    ("row", "groups", "message"),
+    [
+        (line("nation", "1.2"), {}, "'1.2' is no take-up rate of x"),
+        (line("nation", "nan"), {}, "'nan' is no take-up rate"),
+        (line("nation", "many"), {}, "'many' is no take-up rate"),
+        (line("nation"), {}, "'' is no take-up rate"),
+        (line("county", "0.5"), {}, "depends on 'county'.*nation, state, children, wic_category"),
+        (line("children"), {}, "lack or do not know '0'"),
+        (line("children"), {"0": "0.5", "2": "0.5"}, "lack or do not know '1'"),
+        (line("children"), {"0": "-0.1"}, "'-0.1' is no take-up rate"),
+        (line("state"), {state.code: "0.5" for state in STATES if state.code != "UT"}, "lack or do not know 'UT'"),
+        (line("state"), {state.code: "0.5" for state in STATES} | {"PR": "0.5"}, "lack or do not know 'PR'"),
+        (line("wic_category"), {"INFANT": "0.5"}, "lack or do not know 'BREASTFEEDING'"),
+    ],
+)
+def test_tables_that_cannot_be_meant_are_refused(row: dict[str, str], groups: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        programs_of([row], of_groups(groups))
+
+
+def test_a_program_goes_with_a_drawn_program_of_its_entity() -> None:
+    other = line("nation", "0.3") | {"variable": "y"}
+    assert programs_of([line("y"), other], [])["x"].by == "y"
+    for wrong in (other | {"entity": "tax_unit"}, other | {"by": "default"}, other | {"by": "x"}):
+        with pytest.raises(ConfigError, match="depends on"):
+            programs_of([line("y"), wrong], [])
 
 
 @pytest.mark.engine
