@@ -203,22 +203,14 @@ class Variants:
             if not np.isin(csr.indices, members[group]).all():
                 raise ArtifactError(f"the table of group {group} holds a quantity of another group")
 
-        def hashes(group: int) -> NDArray[np.uint64]:
-            csr = csrs[group]
-            running = np.zeros(csr.nnz + 1, dtype=np.uint64)
-            np.cumsum(_hash(csr.indices.astype(np.uint64), csr.data), out=running[1:])
-            return (running[csr.indptr[1:]] - running[csr.indptr[:-1]])[rows[group]]
+        def keys(group: int) -> NDArray[np.integer]:
+            return _numbers_of_rows(csrs[group])[rows[group]]
 
         def table(group: int, shown: NDArray[np.int64], like: NDArray[np.int64]) -> sparse.csr_matrix:
-            csr, row = csrs[group], rows[group]
-            pairs = np.unique(np.stack([row, row[like]]), axis=1)
-            pairs = pairs[:, pairs[0] != pairs[1]]
-            left, right = csr[pairs[0]], csr[pairs[1]]
-            same = np.array_equal(left.indptr, right.indptr) and np.array_equal(left.indices, right.indices)
-            _prove(same and np.array_equal(left.data.view(np.uint32), right.data.view(np.uint32)))
-            return csr[row[shown]]
+            del like  # equal keys are proven to be of equal rows
+            return csrs[group][rows[group][shown]]
 
-        return _assembled(members, hashes, table, (n_records, n_clones, n_quantities))
+        return _assembled(members, keys, table, (n_records, n_clones, n_quantities))
 
 
 def columns_of(table: sparse.csr_matrix, rows: NDArray[np.int64]) -> sparse.csr_matrix:
@@ -231,11 +223,11 @@ def columns_of(table: sparse.csr_matrix, rows: NDArray[np.int64]) -> sparse.csr_
 
 def _assembled(
     groups: tuple[tuple[int, ...], ...],
-    hashes: Callable[[int], NDArray[np.uint64]],
+    keys: Callable[[int], NDArray[Any]],
     table: Callable[[int, NDArray[np.int64], NDArray[np.int64]], sparse.csr_matrix],
     sizes: tuple[int, int, int],
 ) -> Variants:
-    """Variants from the hash of each column's vector, group by group; variants are numbered in the order of the clones."""
+    """Variants from a key of each column's vector, group by group; variants are numbered in the order of the clones."""
     n_records, n_clones, n_quantities = sizes
     columns = np.arange(n_records * n_clones, dtype=np.int64)
     first = np.zeros((len(groups), n_records + 1), dtype=np.int64)
@@ -243,7 +235,7 @@ def _assembled(
     parts: list[sparse.csr_matrix] = []
     begin = 0
     for group in range(len(groups)):
-        ordinal, shown, counts = _numbered(hashes(group).reshape(n_clones, n_records))
+        ordinal, shown, counts = _numbered(keys(group).reshape(n_clones, n_records))
         first[group] = begin + np.concatenate([[0], np.cumsum(counts)])
         row = first[group, columns % n_records] - begin + ordinal.ravel()
         parts.append(table(group, shown, shown[row]))
@@ -274,12 +266,12 @@ def _narrow(ordinal: NDArray[np.int64], most: int) -> Ordinals:
     return ordinal.astype(np.uint8) if most <= 256 else ordinal.astype(np.uint16)
 
 
-def _numbered(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _numbered(keys: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Ordinals of the distinct keys of each household, in the order of the clones.
 
     Parameters
     ----------
-    keys : ndarray of uint64, shape (n_clones, n_records)
+    keys : ndarray of integers, shape (n_clones, n_records)
 
     Returns
     -------
@@ -295,14 +287,14 @@ def _numbered(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.i
     if not len(several):
         return ordinal, np.arange(n_records, dtype=np.int64), counts
     mine = np.ascontiguousarray(keys[:, several].T)
-    order = np.argsort(mine, axis=1, kind="stable")
+    order = np.argsort(mine, axis=1)
     ranked = np.take_along_axis(mine, order, axis=1)
     begins = np.ones(mine.shape, dtype=np.bool_)
     begins[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
     counts[several] = begins.sum(axis=1)
     run = np.cumsum(begins.ravel()) - 1  # runs of equal keys, numbered over all households
-    household, place = np.nonzero(begins)
-    clone = order[household, place]  # the sort is stable: the first clone of each run
+    household = np.nonzero(begins)[0]
+    clone = np.minimum.reduceat(order.ravel(), np.flatnonzero(begins))
     rank = np.lexsort((clone, household))
     within = np.arange(len(rank)) - np.repeat(np.cumsum(counts[several]) - counts[several], counts[several])
     number = np.empty(len(rank), dtype=np.int64)
@@ -323,6 +315,17 @@ def _hash(quantity: Any, values: NDArray[np.float32]) -> NDArray[np.uint64]:
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.asarray(state ^ (state >> np.uint64(31)))
+
+
+def _numbers_of_rows(table: sparse.csr_matrix) -> NDArray[np.int32]:
+    """A number for each row of a table, the same for equal rows."""
+    running = np.zeros(table.nnz + 1, dtype=np.uint64)
+    np.cumsum(_hash(table.indices.astype(np.uint64), table.data), out=running[1:])
+    _, like, number = np.unique(running[table.indptr[1:]] - running[table.indptr[:-1]], return_index=True, return_inverse=True)
+    other = table[like[number]]
+    same = np.array_equal(table.indptr, other.indptr) and np.array_equal(table.indices, other.indices)
+    _prove(same and np.array_equal(table.data.view(np.uint32), other.data.view(np.uint32)))
+    return number.astype(np.int32)
 
 
 def _prove(same: bool) -> None:
