@@ -265,7 +265,7 @@ def test_groups_are_of_the_same_variables_and_reform() -> None:
             "spmunit_count",
             0,
             (),
-            r"policyengine-us has no variable 'spmunit_count' and no entity 'spmunit' to count \(entities are person, .*near it are ",
+            r"policyengine-us has no variable 'spmunit_count' and no entity 'spmunit' to count \(entities are .*near it are ",
         ),
         ("state_fips", 0, (), r"state_fips \(code\) cannot be added up"),
         ("person_count", 0, (Constraint("aeg", "<", "5"),), "policyengine-us has no variable 'aeg'"),
