@@ -64,10 +64,22 @@ def test_copies_published_files_from_anywhere_below_the_folder(tmp_path: Path, s
 
 
 def test_copies_the_block_files_of_the_states_in_scope(tmp_path: Path, stage_context: Context) -> None:
-    folder = published(tmp_path / "raw", "cd119.zip", "de2020.pl.zip", "wy2020.pl.zip", "ny2020.pl.zip")
+    of_the_nation = sorted(file.name for file in files_of("census_blocks", ()))
+    of_states = ["BlockAssign_ST10_DE.zip", "BlockAssign_ST56_WY.zip", "de2020.pl.zip", "wy2020.pl.zip"]
+    folder = published(tmp_path / "raw", *of_the_nation, *of_states, "ny2020.pl.zip", "BlockAssign_ST36_NY.zip")
     context = from_folder(stage_context, "census_blocks", folder, states=("DE", "WY"))
     collect(context)
-    assert sorted(path.name for path in context.output.iterdir()) == ["cd119.zip", "de2020.pl.zip", "wy2020.pl.zip"]
+    assert sorted(path.name for path in context.output.iterdir()) == sorted([*of_the_nation, *of_states])
+
+
+@pytest.mark.parametrize("missing", [file.name for file in files_of("census_blocks", ("WY",))])
+def test_a_missing_file_of_blocks_is_named_with_its_address(tmp_path: Path, stage_context: Context, missing: str) -> None:
+    files = {file.name: file for file in files_of("census_blocks", ("WY",))}
+    folder = published(tmp_path / "raw", *(name for name in files if name != missing))
+    with pytest.raises(InputError) as caught:
+        collect(from_folder(stage_context, "census_blocks", folder, states=("WY",)))
+    assert f"holds no {missing}, the " in str(caught.value)
+    assert files[missing].url in str(caught.value)
 
 
 def test_leaves_the_district_file_of_the_irs_to_a_later_stage(tmp_path: Path, stage_context: Context) -> None:

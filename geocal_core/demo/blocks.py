@@ -1,7 +1,8 @@
 """The demo nation's census blocks: the 119th Congress block file and PL 94-171 populations, thinned.
 
 A few tracts and blocks stand for each part of a county in a district; they hold the part's published population of 2020.
-Counties are real, tracts and blocks are made up. Blocks without people are there too, and blocks of water in no district.
+Counties and the towns of Connecticut are real, tracts and blocks are made up. Blocks without people are there too, and blocks
+of water in no district. The places that blocks lie in are the business of ``geographies``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from geocal_core import seeds
 from geocal_core.demo.archives import csv_text, write_zip
 from geocal_core.demo.districts import Floats, Integers, county_parts, districts_of, undistricted_state
+from geocal_core.demo.towns import WATER_TRACT, subdivisions
 from geocal_core.places.states import State, state_of_code
 from geocal_core.settings import RawSettings
 
@@ -24,8 +26,8 @@ _PEOPLE_PER_TRACT = 60_000
 _TRACTS = (2, 12)
 _BLOCKS = (2, 5)
 _EMPTY_SHARE = 0.4
-_WATER_TRACT = "990000"
-_NO_DISTRICT = "ZZ"
+NO_DISTRICT = "ZZ"
+"""Published code of blocks that lie in no district."""
 
 # Fields of the geographic header of the 2020 PL 94-171 files up to the last one that is filled, then the rest by number.
 _HEADER = (
@@ -43,7 +45,8 @@ _HEADER = (
         "REGION",
         "DIVISION",
     ),
-    *("STATE", "STATENS", "COUNTY", "COUNTYCC", "COUNTYNS", *(f"17_{k}" for k in range(15)), "TRACT", "BLKGRP", "BLOCK"),
+    *("STATE", "STATENS", "COUNTY", "COUNTYCC", "COUNTYNS", "COUSUB", *(f"18_{k}" for k in range(14))),
+    *("TRACT", "BLKGRP", "BLOCK"),
     *(f"35_{k}" for k in range(51)),
     *("BASENAME", "NAME", "FUNCSTAT", "GCUNI", "POP100", "HU100", "INTPTLAT", "INTPTLON", "LSADC", "PARTFLAG", "UGA"),
 )
@@ -111,7 +114,7 @@ def blocks_of(state: State, seed: int, with_water: bool) -> Blocks:
         ]
     if with_water:
         county, district = rows[0][0][:5], rows[0][3]
-        rows += [(f"{county}{_WATER_TRACT}{number}", _NO_DISTRICT, 0, district) for number in ("0001", "0002")]
+        rows += [(f"{county}{WATER_TRACT}{number}", NO_DISTRICT, 0, district) for number in ("0001", "0002")]
     rows.sort()
     districts = districts_of([state.code])
     place = np.searchsorted(districts.code, [row[3] for row in rows])
@@ -154,9 +157,10 @@ def _redistricting_files(state: State, stem: str, blocks: Blocks) -> dict[str, s
     np.add.at(of_county, place, of_block)
     levels = [_STATE_LEVEL, *[_COUNTY_LEVEL] * len(counties), *[_BLOCK_LEVEL] * len(blocks.geoid)]
     codes = [f"{state.fips:02d}", *counties.tolist(), *blocks.geoid.tolist()]
+    towns = [*[""] * (1 + len(counties)), *subdivisions(blocks.geoid, blocks.population).tolist()]
     figures = np.vstack([of_block.sum(axis=0), of_county, of_block])
     return {
-        f"{stem}geo2020.pl": "".join(_header_lines(state, levels, codes, figures[:, 0])),
+        f"{stem}geo2020.pl": "".join(_header_lines(state, levels, codes, towns, figures[:, 0])),
         f"{stem}000012020.pl": "".join(_segment_lines(state, figures)),
     }
 
@@ -180,8 +184,9 @@ def _field() -> dict[str, int]:
     return {name: place for place, name in enumerate(_HEADER)}
 
 
-def _header_lines(state: State, levels: list[str], codes: list[str], people: Integers) -> Iterator[str]:
-    for record, (level, code, population) in enumerate(zip(levels, codes, people.tolist(), strict=True), start=1):
+def _header_lines(state: State, levels: list[str], codes: list[str], towns: list[str], people: Integers) -> Iterator[str]:
+    rows = zip(levels, codes, towns, people.tolist(), strict=True)
+    for record, (level, code, town, population) in enumerate(rows, start=1):
         cells = [""] * len(_HEADER)
         known = {
             "FILEID": "PLST",
@@ -196,6 +201,7 @@ def _header_lines(state: State, levels: list[str], codes: list[str], people: Int
             "GEOCODE": code,
             "STATE": code[:2],
             "COUNTY": code[2:5],
+            "COUSUB": town,
             "TRACT": code[5:11],
             "BLKGRP": code[11:12],
             "BLOCK": code[11:15],

@@ -30,7 +30,7 @@ WRITERS: Mapping[str, Writer] = {
     "irs": _writer("irs:write"),
     "ssa": _writer("programs:write_ssi"),
     "usda": _writer("usda:write"),
-    "census_blocks": _writer("blocks:write"),
+    "census_blocks": _writer("blocks:write", "geographies:write"),
 }
 
 TABLES = (

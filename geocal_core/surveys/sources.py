@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from geocal_core.places.states import state_of_code
+from geocal_core.places.states import State, state_of_code
 from geocal_core.published import PublishedFile
 
 _TABLE = Path(__file__).parent / "data" / "sources.csv"
@@ -27,17 +27,25 @@ def files_of(source: str, states: Iterable[str]) -> tuple[PublishedFile, ...]:
         rows = [row for row in csv.DictReader(stream) if row["source"] == source]
     found: list[PublishedFile] = []
     for row in rows:
-        by_state = "{state}" in row["file"]
-        for code in states if by_state else [""]:
-            code = code and state_of_code(code).code
+        by_state = "{" in row["file"]
+        for state in map(state_of_code, states) if by_state else (None,):
+            text = {name: value.format_map(_names(state)) for name, value in row.items()} if state else row
             found.append(
                 PublishedFile(
-                    name=row["file"].format(state=code.lower()),
-                    description=f"{row['description']}, {code}" if code else row["description"],
-                    url=row["url"].format(state=code.lower(), state_name=state_of_code(code).name.replace(" ", "_"))
-                    if code
-                    else row["url"],
-                    lookalike=row["lookalike"].format(state=code.lower()),
+                    name=text["file"],
+                    description=f"{text['description']}, {state.code}" if state else text["description"],
+                    url=text["url"],
+                    lookalike=text["lookalike"],
                 )
             )
     return tuple(found)
+
+
+def _names(state: State) -> dict[str, str]:
+    """What stands for a state in the names of its files and folders."""
+    return {
+        "state": state.code.lower(),
+        "STATE": state.code,
+        "fips": f"{state.fips:02d}",
+        "state_name": state.name.replace(" ", "_"),
+    }
