@@ -111,7 +111,7 @@ class TargetSettings:
 
 @dataclass(frozen=True)
 class BlockSettings:
-    """The states whose blocks are read."""
+    """The states whose blocks, with all of their geographies, are read."""
 
     states: tuple[str, ...] = ALL_STATES
 

@@ -116,7 +116,7 @@ _AGENCIES = tuple(_raw_agency(name, files) for name, files in published_files().
 _STAGES = (
     _raw("census_asec", "CPS ASEC zip as the Census Bureau publishes it.", "csv"),
     _raw("irs_puf", "IRS public use file of tax returns with its demographic supplement.", "csv"),
-    _raw("census_blocks", "Block to district file of the 119th Congress and PL 94-171 populations of 2020.", "csv"),
+    _raw("census_blocks", "Census files of blocks: districts, populations of 2020, and the places that blocks lie in.", "csv"),
     *_AGENCIES,
     Stage(
         name="cps",
@@ -194,7 +194,7 @@ _STAGES = (
         settings=s.BlockSettings,
         run="geocal_core.places.blocks:build",
         group="places",
-        description="Populated census blocks with their district and 2020 population.",
+        description="Populated census blocks with their district, their 2020 population and all other geographies.",
         kinds=("parquet",),
     ),
     Stage(
@@ -206,6 +206,7 @@ _STAGES = (
         group="places",
         description="A census block for every (household, clone).",
         kinds=("numpy",),
+        checks=("geography_proportional",),
     ),
     Stage(
         name="calibration_package",

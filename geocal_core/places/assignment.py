@@ -1,27 +1,28 @@
-"""A census block for every (household, clone).
+"""A census block for every (household, clone): the assignment, its stage and its file.
 
-The draw is systematic: the blocks stand on a line in the order of their districts and codes, each as long as its share of
-the population, and the line is cut into as many equal cells as there are columns. Every cell gets one column, every
-household one cell in each of as many equal stretches of the line as there are clones. So every district and block receives
-its share to within a column or two, and the clones of a household spread over the whole nation.
-
-The households of the highest AGI are routed apart, on a line where a district's length is its share of AGI and, within it,
-a block's is its share of the district's population.
+Most households follow the people: a block's probability is its share of the population. The households of the highest AGI are
+routed apart, p(b) = p_pop(b) * max(AGI(district), 0) / p_pop(district) up to a factor: a district's share is that of AGI, a
+block's within it that of people. How a draw is made is the business of ``draw``, whether it came out right that of
+``proportions``.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from geocal_core.errors import ArtifactError, ConfigError
+from geocal_core.places.codes import as_bytes, as_numbers
+from geocal_core.places.crosswalk import Crosswalk
+from geocal_core.places.draw import draw_blocks
+from geocal_core.places.incomes import district_agi, household_agi
+from geocal_core.places.proportions import proportions
 from geocal_core.places.states import state_of_fips
 from geocal_core.population import read_h5
 from geocal_core.seeds import generator
@@ -70,32 +71,45 @@ class Geography:
 
 
 def build(context: StageContext) -> dict[str, Value]:
-    """Stage ``geography``: draw and write the assignment (``.npz``, names and layout of the reference system)."""
+    """Stage ``geography``: draw and write the assignment (``.npz``, names and layout of the reference system), and check it."""
     settings = context.settings
     if not 0 <= settings.top_agi_share <= 1:
         raise ConfigError(f"top_agi_share is {settings.top_agi_share}", "it is a share of the households: give 0 to 1")
-    household_ids = read_h5(context.inputs["stratified_cps"]).ids("household")
-    blocks = pd.read_parquet(context.inputs["blocks"])
-    agi = _household_agi(context.inputs["household_agi"], household_ids)
+    blocks = pd.read_parquet(context.inputs["blocks"], columns=["block_geoid", "district", "population"])
+    agi = household_agi(context.inputs["household_agi"], read_h5(context.inputs["stratified_cps"]).ids("household"))
     routed = agi >= np.quantile(agi, 1 - settings.top_agi_share)
-    district_agi = _district_agi(context.inputs["target_db"], settings.agi_level, settings.year, blocks)
-    geography = assign(blocks, routed, district_agi, settings.clones, settings.seed)
-    with context.output.open("wb") as stream:
-        np.savez(
-            stream,
-            block_geoid=geography.block,
-            cd_geoid=geography.district,
-            county_fips=geography.county,
-            state_fips=geography.state,
-            n_records=np.array([geography.n_records]),
-            n_clones=np.array([geography.n_clones]),
-        )
-    shares = _shares(geography, blocks, routed)
+    by_district = district_agi(context.inputs["target_db"], settings.agi_level, settings.year, blocks)
+    geography = assign(blocks, routed, by_district, settings.clones, settings.seed)
+    found = proportions(geography, Crosswalk.open(context.inputs["blocks"]), routed, by_district)
+    context.reporter.check("geography_proportional", found.passed, found.facts)
+    if not found.passed:
+        raise ArtifactError(f"the draw is not in proportion: {found.reason}", "this is a defect of geocal; please report it")
+    write_geography(context.output, geography)
     context.reporter.progress(
-        f"{len(geography.block):,} columns in {shares['districts']} districts; "
-        f"worst district share {shares['worst_district_ratio']:.4f} of its population's"
+        f"{len(geography.block):,} columns in {found.facts['districts']} districts, {found.facts['counties']} counties and "
+        f"{found.facts['tracts']} tracts; {found.facts['counties_never_drawn']} counties without any"
     )
-    return shares
+    return found.facts
+
+
+def write_geography(path: Path, geography: Geography) -> None:
+    """Write an assignment, the same bytes for the same content.
+
+    Deflated at the lowest level, which takes a second for five million columns and leaves less than half of them; higher levels
+    take ten times as long for a tenth less.
+    """
+    parts = {
+        "block_geoid": geography.block,
+        "cd_geoid": geography.district,
+        "county_fips": geography.county,
+        "state_fips": geography.state,
+        "n_records": np.array([geography.n_records]),
+        "n_clones": np.array([geography.n_clones]),
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in _PARTS:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, parts[name], allow_pickle=False)
 
 
 def read_geography(path: Path) -> Geography:
@@ -125,7 +139,7 @@ def read_geography(path: Path) -> Geography:
 
 
 def assign(
-    blocks: pd.DataFrame, routed: NDArray[np.bool_], district_agi: pd.Series[float], n_clones: int, seed: int
+    blocks: pd.DataFrame, routed: NDArray[np.bool_], agi_of_district: pd.Series[float], n_clones: int, seed: int
 ) -> Geography:
     """Draw a block for every (household, clone).
 
@@ -135,7 +149,7 @@ def assign(
         ``block_geoid``, ``district``, ``population``.
     routed : ndarray of bool, shape (n_households,)
         Households that follow the districts' AGI instead of their population.
-    district_agi : Series
+    agi_of_district : Series
         AGI of each district, dollars; negative ones count as 0.
     n_clones : int
         Copies of each household, at least 1.
@@ -147,90 +161,42 @@ def assign(
     """
     if n_clones < 1:
         raise ConfigError(f"{n_clones} clones of each household make no column", "set clones to at least 1")
-    blocks = blocks.sort_values(["district", "block_geoid"], ignore_index=True)
-    population = blocks["population"].to_numpy(dtype=np.float64)
-    of_district = blocks.groupby("district")["population"].transform("sum").to_numpy(dtype=np.float64)
-    by_agi = np.maximum(blocks["district"].map(district_agi).to_numpy(dtype=np.float64), 0.0) * population / of_district
-    if not np.isfinite(by_agi).all() or by_agi.sum() <= 0:
+    geoid = as_bytes(blocks["block_geoid"])
+    of_block = blocks["district"].to_numpy(dtype=np.int64)
+    order = np.lexsort((as_numbers(geoid), of_block))
+    population = blocks["population"].to_numpy(dtype=np.float64)[order]
+    districts, first = np.unique(of_block[order], return_index=True)
+    people = np.add.reduceat(population, first)
+    if (people <= 0).any():
+        raise ArtifactError(f"nobody lives in district {districts[people <= 0][0]}", "materialise blocks again")
+    agi = np.maximum(agi_of_district.reindex(districts).to_numpy(dtype=np.float64), 0.0)
+    if not np.isfinite(agi).all() or agi.sum() <= 0:
         raise ArtifactError("a district of the block file has no AGI target", "build the target database for the same states")
+    groups = (("population", ~routed, people / people.sum()), ("agi", routed, agi / agi.sum()))
+    expected = sum(share * (households.sum() * n_clones) for _, households, share in groups)
+    _refuse_too_few(districts, expected, len(routed), n_clones)
+    first_block = np.append(first, len(population))
     chosen = np.empty((n_clones, len(routed)), dtype=np.int64)
-    for name, households, mass in (("population", ~routed, population), ("agi", routed, by_agi)):
-        chosen[:, households] = _systematic(mass, int(households.sum()), n_clones, generator(f"blocks/{name}", seed))
-    rows = chosen.ravel()
-    district = blocks["district"].to_numpy(dtype=np.int32)[rows]
-    block = blocks["block_geoid"].to_numpy(dtype="S15")[rows]
-    return Geography(block, district, (district // 100).astype(np.int32), len(routed), n_clones)
-
-
-def _systematic(mass: NDArray[np.float64], n_households: int, n_clones: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Positions on the line of masses, shape (n_clones, n_households): one in each of the equal cells.
-
-    Clone c of any household lies in the c-th of ``n_clones`` equal stretches; which clone stands where is shuffled
-    for each household at the end, so that a clone's number says nothing about its place.
-    """
-    cells = np.stack([rng.permutation(n_households) for _ in range(n_clones)])
-    points = (np.arange(n_clones)[:, None] * n_households + cells + rng.random(cells.shape)) / max(cells.size, 1)
-    points = rng.permuted(points, axis=0)
-    edges = np.cumsum(mass)
-    return np.minimum(np.searchsorted(edges, points * edges[-1], side="right"), len(mass) - 1)
-
-
-def _household_agi(path: Path, household_ids: NDArray[np.int64]) -> NDArray[np.float64]:
-    table = pd.read_parquet(path).set_index("household_id")["adjusted_gross_income"]
-    agi = table.reindex(household_ids).to_numpy(dtype=np.float64)
-    if np.isnan(agi).any():
-        raise ArtifactError(f"{path} lacks households of the stratified file", "materialise household_agi again")
-    return agi
-
-
-def _district_agi(database: Path, level: str, year: int, blocks: pd.DataFrame) -> pd.Series[float]:
-    """AGI of each district: its own target, or its state's shared out by population (``level`` says which).
-
-    Only the proportions matter, so targets are taken as published, the latest not after ``year``.
-    """
-    if level not in ("district", "state"):
-        raise ConfigError(f"agi_level is {level!r}", "it is district or state")
-    query = (
-        "SELECT geographic_id, period, value FROM target_overview WHERE variable = 'adjusted_gross_income' AND active = 1 "
-        "AND reform_id = 0 AND domain_variable IS NULL AND geo_level = ? AND period <= ? ORDER BY period"
-    )
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        found: list[tuple[Any, ...]] = connection.execute(query, (level, year)).fetchall()
-    targets = pd.Series({int(place): float(value) for place, _, value in found}, dtype=float)
-    population = blocks.groupby("district")["population"].sum()
-    if level == "district":
-        agi = targets.reindex(population.index)
-    else:
-        state = population.index.to_numpy() // 100
-        share = population / population.groupby(state).transform("sum")
-        agi = share * targets.reindex(state).to_numpy()
-    missing = agi.index[agi.isna()]
-    if len(missing):
-        place = int(missing[0]) if level == "district" else state_of_fips(int(missing[0]) // 100).code
+    for name, households, share in groups:
+        rng = generator(f"blocks/{name}", seed)
+        chosen[:, households] = draw_blocks(share, first_block, population, int(households.sum()), n_clones, rng)
+    rows = order[chosen.ravel()]
+    district = of_block[rows].astype(np.int32)
+    states = np.setdiff1d(districts // 100, district // 100)
+    if len(states):
         raise ArtifactError(
-            f"the target database has no AGI total for {level} {place}",
-            "set agi_level of geography to state, or add the IRS district table to the targets",
+            f"no clone of any household lives in {state_of_fips(int(states[0])).code}",
+            "its districts have no AGI; lower top_agi_share of geography",
         )
-    return agi
+    return Geography(geoid[rows], district, (district // 100).astype(np.int32), len(routed), n_clones)
 
 
-def _shares(geography: Geography, blocks: pd.DataFrame, routed: NDArray[np.bool_]) -> dict[str, Value]:
-    """How the columns of the households that follow the population compare with it, by district and by county."""
-    plain = np.tile(~routed, geography.n_clones)
-    drawn = pd.Series(geography.district[plain]).value_counts()
-    population = blocks.groupby("district")["population"].sum()
-    expected = population / population.sum() * int(plain.sum())
-    difference = drawn.reindex(expected.index).fillna(0) - expected
-    ratio = (drawn.reindex(expected.index).fillna(0) / expected).to_numpy()
-    pairs = geography.household * 10_000 + geography.district
-    return {
-        "columns": len(geography.block),
-        "households": geography.n_records,
-        "clones": geography.n_clones,
-        "districts": int(drawn.size),
-        "counties": len(np.unique(geography.county)),
-        "routed_households": int(routed.sum()),
-        "worst_district_ratio": float(ratio[np.argmax(np.abs(np.log(np.maximum(ratio, 1e-9))))]),
-        "district_chi_square": float((difference**2 / expected).sum()),
-        "repeated_district_share": float(1 - len(np.unique(pairs)) / len(pairs)),
-    }
+def _refuse_too_few(districts: NDArray[np.int64], expected: NDArray[np.float64], n_households: int, n_clones: int) -> None:
+    """Refuse a draw of so few columns that a district may be left without any."""
+    least = int(np.argmin(np.where(expected > 0, expected, np.inf)))
+    if expected[least] < 1:
+        raise ConfigError(
+            f"{n_clones} clones of {n_households} households are too few: district {districts[least]} can expect "
+            f"{expected[least]:.2g} of them",
+            f"set clones to at least {int(np.ceil(n_clones / expected[least]))}",
+        )

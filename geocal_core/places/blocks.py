@@ -1,25 +1,27 @@
-"""Populated census blocks with their congressional district and population.
+"""Populated census blocks with their district and population, and the stage that writes them with all of their geographies.
 
 Read from what the Census Bureau publishes: the block equivalency file of the 119th Congress (``cd119.zip`` with
 ``NationalCD119.txt``: GEOID, CDFP) and the 2020 PL 94-171 redistricting files (``<st>2020.pl.zip`` with a geographic header
-and data segment 1, pipe-delimited). At-large districts (00) and the District of Columbia (98) become number 1.
-Narrow for now: places, tracts' PUMAs and ZIP areas are not read; the county and the tract are the head of a block's code.
+and data segment 1, pipe-delimited). At-large districts (00) and the District of Columbia (98) become number 1. The county and
+the tract are the head of a block's code; every other geography is read by ``geographies``.
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from geocal_core.errors import InputError
 from geocal_core.places.catalogue import CONGRESS
+from geocal_core.places.codes import as_bytes, as_numbers
+from geocal_core.places.geographies import read_geographies
 from geocal_core.places.states import DISTRICTS, state_of_code
+from geocal_core.places.tables import open_member, pipes, refuse_repeated
 
 if TYPE_CHECKING:
     from geocal_core.context import StageContext
@@ -31,15 +33,28 @@ _NOT_A_DISTRICT = "ZZ"
 
 
 def build(context: StageContext) -> dict[str, Value]:
-    """Stage ``blocks``: write ``block_geoid`` (15 digits), ``district`` and ``population`` as parquet, sorted by block."""
-    folder = context.inputs["raw_census_blocks"]
-    blocks = read_blocks(folder, context.settings.states)
+    """Stage ``blocks``: write the populated blocks as parquet, sorted by block.
+
+    ``block_geoid`` (15 digits), ``district``, ``population``, and as dictionaries the columns of ``read_geographies``.
+    """
+    folder, states = context.inputs["raw_census_blocks"], context.settings.states
+    blocks = read_blocks(folder, states)
     context.reporter.progress(f"{len(blocks):,} populated blocks in {blocks['district'].nunique()} districts")
-    blocks.to_parquet(context.output, index=False, compression="zstd")
+    geographies = read_geographies(folder, as_numbers(as_bytes(blocks["block_geoid"])), states)
+    table = pa.table(
+        {
+            "block_geoid": pa.array(blocks["block_geoid"], pa.string()),
+            "district": pa.array(blocks["district"], pa.int32()),
+            "population": pa.array(blocks["population"], pa.int64()),
+            **geographies,
+        }
+    )
+    pq.write_table(table, context.output, compression="zstd")
     return {
         "blocks": len(blocks),
         "districts": int(blocks["district"].nunique()),
         "population": int(blocks["population"].sum()),
+        **{f"{name}_values": len(column.dictionary) - 1 for name, column in geographies.items()},
     }
 
 
@@ -105,7 +120,7 @@ def read_districts(path: Path, congress: int, states: Sequence[str]) -> pd.DataF
         If the file is missing, damaged or of another Congress.
     """
     member = f"NationalCD{congress}.txt"
-    with _member(path, member, f"National_CD{congress}.txt") as stream:
+    with open_member(path, member, f"National_CD{congress}.txt") as stream:
         try:
             table = pd.read_csv(stream, dtype=str, usecols=["GEOID", "CDFP"])
         except ValueError as error:
@@ -114,7 +129,7 @@ def read_districts(path: Path, congress: int, states: Sequence[str]) -> pd.DataF
     malformed = table.loc[~table["GEOID"].str.fullmatch(r"\d{15}") | ~table["CDFP"].str.fullmatch(r"\d{2}"), "GEOID"]
     if len(malformed):
         raise InputError(f"{path}: {malformed.iloc[0]!r} is not a block with a two-digit district")
-    _unique(table["GEOID"], f"{path}: {member}")
+    refuse_repeated(table["GEOID"], f"{path}: {member}")
     number = table["CDFP"].astype(int).replace({0: 1, 98: 1})
     district = table["GEOID"].str[:2].astype(int) * 100 + number
     unknown = sorted(set(district.unique().tolist()) - set(DISTRICTS))
@@ -128,10 +143,10 @@ def read_districts(path: Path, congress: int, states: Sequence[str]) -> pd.DataF
 def _population(path: Path) -> pd.DataFrame:
     """Block and population of one state, from the geographic header joined to data segment 1 by record number."""
     state = path.name[:2]
-    header = _pipes(path, f"{state}geo2020.pl", {2: "level", 7: "record", 9: "block_geoid"})
-    segment = _pipes(path, f"{state}000012020.pl", {4: "record", 5: "population"})
-    _unique(header["record"], f"{path}: the geographic header")
-    _unique(segment["record"], f"{path}: segment 1")
+    header = pipes(path, f"{state}geo2020.pl", {2: "level", 7: "record", 9: "block_geoid"})
+    segment = pipes(path, f"{state}000012020.pl", {4: "record", 5: "population"})
+    refuse_repeated(header["record"], f"{path}: the geographic header")
+    refuse_repeated(segment["record"], f"{path}: segment 1")
     whole = segment.loc[segment["record"].isin(header.loc[header["level"] == _STATE_LEVEL, "record"]), "population"]
     header = header[header["level"] == _BLOCK_LEVEL]
     blocks = header.merge(segment, on="record", how="left", validate="one_to_one")
@@ -149,36 +164,3 @@ def _population(path: Path) -> pd.DataFrame:
             "the file is truncated; fetch it again",
         )
     return pd.DataFrame({"block_geoid": blocks["block_geoid"], "population": population.astype("int64")})
-
-
-def _unique(keys: pd.Series[str], where: str) -> None:
-    repeated = keys[keys.duplicated()]
-    if len(repeated):
-        raise InputError(f"{where} has {repeated.iloc[0]} twice", "fetch it again")
-
-
-def _pipes(path: Path, member: str, columns: dict[int, str]) -> pd.DataFrame:
-    with _member(path, member) as stream:
-        try:
-            table = pd.read_csv(
-                stream, sep="|", header=None, dtype=str, usecols=list(columns), encoding="latin-1", na_filter=False
-            )
-        except ValueError as error:
-            raise InputError(f"{path}: {member} cannot be read ({error})", "fetch it again") from error
-    return table.rename(columns=columns)
-
-
-@contextmanager
-def _member(path: Path, name: str, *also: str) -> Iterator[IO[bytes]]:
-    """A member of a zip under the first of its names that is there, opened for reading."""
-    if not path.exists():
-        raise InputError(f"{path} is missing", "fetch it from the Census Bureau's redistricting data")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            there = [member for member in (name, *also) if member in archive.namelist()]
-            if not there:
-                raise InputError(f"{path} has no member {name}, only {', '.join(archive.namelist()[:5])}")
-            with archive.open(there[0]) as stream:
-                yield stream
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is not a whole zip file ({error})", "fetch it again") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geocal_core.errors import ArtifactError, ConfigError
-from geocal_core.places.assignment import Geography, _district_agi, assign, read_geography
+from geocal_core.errors import ArtifactError, ConfigError, InputError
+from geocal_core.places.assignment import Geography, assign, read_geography, write_geography
 
 
 def blocks(seed: int = 0, per_district: int = 7, districts: tuple[int, ...] = (601, 602, 603, 5601)) -> pd.DataFrame:
@@ -36,26 +36,37 @@ def agi_of(table: pd.DataFrame, values: list[float]) -> pd.Series:
 
 @given(st.integers(0, 50), st.integers(1, 40), st.integers(1, 20))
 @settings(deadline=None, max_examples=30)
-def test_every_block_gets_its_share_to_within_one(seed: int, n_households: int, n_clones: int) -> None:
+def test_districts_counties_and_blocks_get_their_shares(seed: int, n_households: int, n_clones: int) -> None:
     table = blocks(seed)
+    columns = n_households * n_clones
+    people = table.groupby("district")["population"].sum()
+    if columns * people.min() < people.sum():
+        return
     geography = assign(table, np.zeros(n_households, dtype=bool), agi_of(table, [1.0] * 4), n_clones, seed)
-    for drawn, wished in (
-        (block_names(geography), table.groupby("block_geoid")["population"].sum()),
-        (geography.district, table.groupby("district")["population"].sum()),
-    ):
-        counts = pd.Series(drawn).value_counts().reindex(wished.index).fillna(0)
-        # A systematic sample's count of an interval differs from its expectation by less than the two cells at its ends.
-        assert (np.abs(counts - wished / wished.sum() * n_households * n_clones) < 2).all()
+    counts = pd.Series(geography.district).value_counts().reindex(people.index).fillna(0)
+    assert (np.abs(counts - people / people.sum() * columns) < 1).all()
+    # Within a district, whatever its number of columns is, a block's share of them is its share of the district's people.
+    drawn = pd.Series(block_names(geography)).value_counts()
+    within = table.set_index("block_geoid")
+    wished = within["population"] / within["district"].map(people) * within["district"].map(counts)
+    assert (np.abs(drawn.reindex(wished.index).fillna(0) - wished) < 1).all()
+    part = within.index.str[:5] + within["district"].astype(str)  # of a county in a district
+    found = pd.Series(block_names(geography)).map(pd.Series(part, within.index)).value_counts()
+    wished = wished.groupby(part).sum()
+    assert (np.abs(found.reindex(wished.index).fillna(0) - wished) < 1).all()
 
 
-def test_clones_of_a_household_spread_over_the_nation() -> None:
-    table = blocks(per_district=50)
-    geography = assign(table, np.zeros(30, dtype=bool), agi_of(table, [1.0] * 4), 40, 1)
-    share = table.groupby("district")["population"].sum() / table["population"].sum()
-    by_household = pd.crosstab(geography.household, geography.district)
-    assert (by_household - 40 * share).abs().to_numpy().max() < 3
-    # a clone's number says nothing about its place: the first clones of the households lie in every district
-    assert set(geography.district[geography.clone == 0]) == set(share.index)
+def test_every_populated_block_is_reached_in_proportion_over_seeds() -> None:
+    """Two thousand draws of twelve columns: how often the first clone of the first household lives in each block."""
+    table = blocks(3)
+    draws = [assign(table, np.zeros(3, dtype=bool), agi_of(table, [1.0] * 4), 4, seed) for seed in range(2_000)]
+    found = pd.Series([block_names(one)[0] for one in draws]).value_counts(normalize=True)
+    wished = table.set_index("block_geoid")["population"] / table["population"].sum()
+    reached = {name for one in draws for name in block_names(one)}
+    assert reached == set(table["block_geoid"])
+    # Five standard errors of a share of two thousand.
+    error = np.sqrt(wished * (1 - wished) / len(draws))
+    assert ((found.reindex(wished.index).fillna(0) - wished).abs() < 5 * error).all()
 
 
 def test_rich_households_follow_agi_between_and_population_within_districts() -> None:
@@ -84,33 +95,37 @@ def test_the_draw_is_seeded_and_consistent() -> None:
     assert (one.clone == np.repeat(np.arange(9), 20)).all()
 
 
-def write(path: Path, geography: Geography, **changes: np.ndarray) -> None:
-    parts = {
-        "block_geoid": geography.block,
-        "cd_geoid": geography.district,
-        "county_fips": geography.county,
-        "state_fips": geography.state,
-        "n_records": np.array([geography.n_records]),
-        "n_clones": np.array([geography.n_clones]),
-    }
-    np.savez(path, **{**parts, **changes})
-
-
 def test_an_inconsistent_file_is_refused(tmp_path: Path) -> None:
     table = blocks()
     geography = assign(table, np.zeros(5, dtype=bool), agi_of(table, [1.0] * 4), 4, 0)
     path = tmp_path / "g.npz"
-    write(path, geography)
+    write_geography(path, geography)
     assert (read_geography(path).block == geography.block).all()
-    write(path, geography, state_fips=geography.state + 1)
+    write_geography(path, replace(geography, state=geography.state + 1))
     with pytest.raises(ArtifactError, match="disagree"):
         read_geography(path)
-    write(path, geography, n_clones=np.array([5]))
+    write_geography(path, replace(geography, n_clones=5))
     with pytest.raises(ArtifactError, match="20 columns for 5 households x 5 clones"):
         read_geography(path)
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(ArtifactError, match="not a whole geography"):
         read_geography(path)
+
+
+def test_the_file_has_the_names_of_the_reference_and_the_same_bytes_twice(tmp_path: Path) -> None:
+    table = blocks()
+    geography = assign(table, np.zeros(50, dtype=bool), agi_of(table, [1.0] * 4), 40, 0)
+    for name in ("one", "two"):
+        write_geography(tmp_path / name, geography)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    with np.load(tmp_path / "one", allow_pickle=False) as parts:
+        assert parts.files == ["block_geoid", "cd_geoid", "county_fips", "state_fips", "n_records", "n_clones"]
+        assert (parts["block_geoid"].dtype, parts["county_fips"].dtype) == ("S15", "S5")
+        assert (parts["cd_geoid"] == geography.district).all()
+        assert (parts["n_records"].tolist(), parts["n_clones"].tolist()) == ([50], [40])
+    (tmp_path / "short").write_bytes((tmp_path / "one").read_bytes()[:-200])
+    with pytest.raises(ArtifactError, match="not a whole geography"):
+        read_geography(tmp_path / "short")
 
 
 def test_no_clones_and_no_agi_are_refused() -> None:
@@ -121,36 +136,16 @@ def test_no_clones_and_no_agi_are_refused() -> None:
         assign(table, np.zeros(5, dtype=bool), pd.Series({601: 1.0}), 2, 0)
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """The one view of the target database that the draw reads."""
-    path = tmp_path / "policy_data.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute(
-            "CREATE TABLE target_overview (geographic_id TEXT, period INTEGER, value REAL, variable TEXT, active INTEGER, "
-            "reform_id INTEGER, domain_variable TEXT, geo_level TEXT)"
-        )
-        rows = [
-            ("6", 2022, 300.0, None, "state"),
-            ("56", 2022, 100.0, None, "state"),
-            ("6", 2020, 1.0, None, "state"),
-            ("6", 2023, 9.0, "eitc", "state"),
-            ("601", 2024, 5.0, None, "district"),
-        ]
-        connection.executemany("INSERT INTO target_overview VALUES (?, ?, ?, 'adjusted_gross_income', 1, 0, ?, ?)", rows)
-    return path
-
-
-def test_state_agi_is_shared_out_by_population(database: Path) -> None:
+def test_too_few_clones_a_district_without_people_and_a_state_without_clones_are_refused() -> None:
     table = blocks()
-    agi = _district_agi(database, "state", 2024, table)
-    population = table.groupby("district")["population"].sum()
-    assert agi[5601] == pytest.approx(100)
-    assert agi[601] == pytest.approx(300 * population[601] / population[[601, 602, 603]].sum())
-
-
-def test_a_missing_district_figure_is_refused_with_a_way_out(database: Path) -> None:
-    with pytest.raises(ArtifactError, match="no AGI total for district 602; set agi_level of geography to state"):
-        _district_agi(database, "district", 2024, blocks())
-    with pytest.raises(ConfigError, match="agi_level is 'county'"):
-        _district_agi(database, "county", 2024, blocks())
+    with pytest.raises(ConfigError, match=r"1 clones of 2 households are too few: district \d+ can expect 0\.\d+"):
+        assign(table, np.zeros(2, dtype=bool), agi_of(table, [1.0] * 4), 1, 0)
+    empty = table.assign(population=table["population"].where(table["district"] != 602, 0))
+    with pytest.raises(ArtifactError, match="nobody lives in district 602"):
+        assign(empty, np.zeros(50, dtype=bool), agi_of(table, [1.0] * 4), 40, 0)
+    with pytest.raises(ArtifactError, match="no clone of any household lives in WY; its districts have no AGI"):
+        assign(table, np.ones(50, dtype=bool), agi_of(table, [1.0, 1.0, 1.0, -4.0]), 40, 0)
+    with pytest.raises(InputError, match="has not 15 digits"):
+        assign(
+            table.assign(block_geoid=table["block_geoid"].str[1:]), np.zeros(50, dtype=bool), agi_of(table, [1.0] * 4), 40, 0
+        )
