@@ -21,6 +21,7 @@ from geocal_core.demo.districts import rows_of, undistricted_state
 from geocal_core.demo.towns import WATER_TRACT
 from geocal_core.places.connecticut import counties as former_counties
 from geocal_core.places.connecticut import planning_regions
+from geocal_core.places.counties import county_names
 from geocal_core.places.states import STATES, State, state_of_code
 from geocal_core.settings import RawSettings
 
@@ -100,7 +101,6 @@ def geographies_of(state: State, blocks: Blocks, seed: int) -> Geographies:
     tract, of_block = np.unique(blocks.geoid.astype(f"U{_TRACT_DIGITS}"), return_inverse=True)
     first = np.unique(of_block, return_index=True)[1]
     persons = np.bincount(of_block, weights=blocks.population)
-    number = np.arange(len(tract))
     middle = np.cumsum(persons) - persons / 2
     count = max(int(persons.sum() // _PEOPLE_PER_PUMA), 1)
     puma = np.array([f"{100 * (1 + int(part)):05d}" for part in np.minimum(middle * count // persons.sum(), count - 1)])
@@ -149,7 +149,7 @@ def _places(state: State, tract: Texts, seed: int) -> Texts:
 
 
 def _zip_areas(state: State, tract: Texts) -> Texts:
-    """ZIP area of each tract, two tracts each; in Los Angeles County, whose premiums go by ZIP code, under its real prefixes."""
+    """ZIP area of each tract, two tracts each; under real prefixes in Los Angeles County, where premiums go by them."""
     area = np.array([f"{state.fips:02d}{one // 2:03d}" for one in range(len(tract))])
     here = np.flatnonzero(tract.astype("U5") == _LOS_ANGELES)
     for position, one in enumerate(here.tolist()):
@@ -187,27 +187,35 @@ def _zcta_lines(geoid: Texts, zcta: Texts) -> list[str]:
 
 
 def _county_names() -> str:
-    codes = {state.fips: state.code for state in STATES}
+    codes, regions = {state.fips: state.code for state in STATES}, planning_regions()
     rows = [
-        (codes[int(row["county_fips"][:2])], row["county_fips"][:2], row["county_fips"][2:], "00000000", row["name"], "H1", "A")
-        for row in rows_of("counties.csv")
+        (codes[int(code[:2])], code[:2], code[2:], "00000000", name, "H1", "A")
+        for code, name in county_names().items()
+        if code not in regions
     ]
     return _lines("|", [("STATE", "STATEFP", "COUNTYFP", "COUNTYNS", "COUNTYNAME", "CLASSFP", "FUNCSTAT"), *rows])
 
 
 def _core_areas() -> str:
     """Counties with their metropolitan areas, and Connecticut's planning regions with theirs."""
-    names, titles = {state.fips: state.name for state in STATES}, {r["cbsa_code"]: r["title"] for r in rows_of("metros.csv")}
-    members = [(row["county_fips"], row["name"], row["cbsa_code"]) for row in rows_of("counties.csv") if row["cbsa_code"]]
-    regions = planning_regions()
-    members += [
-        (row["region"], f"{regions[row['region']]} Planning Region", row["cbsa_code"])
-        for row in rows_of("planning_region_metros.csv")
-    ]
+    states, titles = {state.fips: state.name for state in STATES}, {r["cbsa_code"]: r["title"] for r in rows_of("metros.csv")}
     kind = "Metropolitan Statistical Area"
     rows = [
-        (area, "", "", f'"{titles[area]}"', kind, "", "", name, names[int(code[:2])], code[:2], code[2:], "Central")
-        for code, name, area in sorted(members)
+        (
+            area,
+            "",
+            "",
+            f'"{titles[area]}"',
+            kind,
+            "",
+            "",
+            county_names()[code],
+            states[int(code[:2])],
+            code[:2],
+            code[2:],
+            "Central",
+        )
+        for code, area in ((row["county_fips"], row["cbsa_code"]) for row in rows_of("county_metros.csv"))
     ]
     return _lines(",", [_CBSA_COLUMNS, *rows])
 
