@@ -236,7 +236,9 @@ class FactoredMatrix:
         if len(district) != variants.n_columns or district.max(initial=0) > np.iinfo(np.uint16).max:
             raise ArtifactError(f"there are {variants.n_columns} columns and {len(district)} districts of at most five digits")
         codes, count = np.unique(district, return_counts=True)
-        sums, leaf = _leaves(np.asarray(row_quantity), np.asarray(row_place), codes, variants.n_quantities)
+        sums, leaf = _leaves(
+            np.asarray(row_quantity, dtype=np.int64), np.asarray(row_place, dtype=np.int64), codes, variants.n_quantities
+        )
         order = _inner_order(district, variants.n_records, variants.n_clones)
         bounds = _tile_bounds(count)
         table = variants.table()
