@@ -179,6 +179,12 @@ def groups_of(quantities: Sequence[Quantity]) -> Groups:
     return tuple(tuple(group) for group in groups.values())
 
 
+def quantity_table(quantities: Sequence[Quantity]) -> pd.DataFrame:
+    """Quantities as a package lists them: text, variable, constraints (``[age<5,age>-1]``) and neutralised of each."""
+    rows = [(str(q), q.variable, brackets(q.constraints), q.neutralised) for q in quantities]
+    return pd.DataFrame(rows, columns=["text", "variable", "constraints", "neutralised"], dtype=str)
+
+
 def household_values(
     population: Population,
     quantities: Sequence[Quantity],

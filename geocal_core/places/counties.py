@@ -16,4 +16,5 @@ def county_names() -> Mapping[str, str]:
     """Names such as ``Los Angeles County``, by five-digit code."""
     text = resources.files("geocal_core.places").joinpath("data", "counties.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
-    return MappingProxyType({row["county"]: row["name"] for row in rows} | dict(planning_regions()))
+    regions = {code: f"{name} Planning Region" for code, name in planning_regions().items()}
+    return MappingProxyType({row["county"]: row["name"] for row in rows} | regions)
