@@ -1,15 +1,14 @@
-"""What targets measure: a variable under constraints, valued for each household of a population.
+"""What targets measure, valued for each household of a population.
 
-A quantity knows no place: the same one is measured for the nation, a state and a district. It is valued at its own entity. A
-unit counts, or its amount does, when any one of its members satisfies all the constraints at once; every constraint is
-brought to persons first, whatever entity its variable belongs to. A change under a reform is valued at the tax unit, which
-pays the income tax that changes. What the engine cannot value is refused before anything is simulated.
+A quantity is valued at its own entity. A unit counts, or its amount does, when any one of its members satisfies all the
+constraints at once; every constraint is brought to persons first, whatever entity its variable belongs to. A change under a
+reform is valued at the tax unit, which pays the income tax that changes. What the engine cannot value is refused before
+anything is simulated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,64 +19,21 @@ from numpy.typing import NDArray
 from geocal_core.engine.place import PLACE_INPUTS, known_counties
 from geocal_core.engine.variables import enum_names, nonlocal_variables
 from geocal_core.errors import ConfigError
+from geocal_core.matrix.quantity import TAX, Quantity, groups_of, variables_of
 from geocal_core.population import ENTITIES, Population
-from geocal_core.targets.constraints import DISTRICT, STATE, Constraint, brackets, satisfied
+from geocal_core.targets.constraints import DISTRICT, STATE, Constraint, satisfied
 from geocal_core.targets.selection import Rule
 from geocal_core.targets.vocabulary import DOLLAR, variables
 
-Groups = tuple[tuple[int, ...], ...]
-Values = Mapping[str, NDArray[Any]]
+__all__ = ["KNOWN_PLACES", "Quantity", "groups_of", "household_values", "quantities_of", "variables_of"]
 
-TAX = "income_tax"
-"""What changes under a reform."""
+Values = Mapping[str, NDArray[Any]]
 
 COUNTY = "county_fips"
 KNOWN_PLACES = (STATE, COUNTY, DISTRICT)
 """What a constraint may ask of a household's place: no more of it is told to the engine."""
 
-_COUNTS = {f"{entity}_count": entity for entity in ENTITIES}
-_EXPENDITURE = "_expenditure"
 _TEXT = "text"
-
-
-@dataclass(frozen=True, order=True)
-class Quantity:
-    """A variable under constraints, or the change in income tax without it.
-
-    Attributes
-    ----------
-    variable : str
-        ``<entity>_count`` for the number of units of an entity, else an amount of the engine.
-    constraints : tuple of Constraint
-        Sorted, without any that names a place.
-    neutralised : str
-        Empty, or ``variable`` again: income tax when it has its default value everywhere, less income tax under current law,
-        in dollars of tax units; what a deduction costs the Treasury is above 0.
-    """
-
-    variable: str
-    constraints: tuple[Constraint, ...] = ()
-    neutralised: str = ""
-
-    @property
-    def counted(self) -> str | None:
-        """The entity whose units are counted, None for an amount."""
-        return None if self.neutralised else _COUNTS.get(self.variable)
-
-    @property
-    def amount(self) -> str | None:
-        """The variable whose amounts are added up, None for a count."""
-        return TAX if self.neutralised else None if self.counted else self.variable
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Variables of the engine that it is computed from."""
-        amount = (self.amount,) if self.amount else ()
-        return frozenset((*amount, *(constraint.variable for constraint in self.constraints)))
-
-    def __str__(self) -> str:
-        what = f"{self.variable}{_EXPENDITURE}" if self.neutralised else self.variable
-        return f"{what}{brackets(self.constraints)}" if self.constraints else what
 
 
 def quantities_of(
@@ -164,25 +120,6 @@ def _undecidable(constraint: Constraint) -> str:
         return ""
     near = ", ".join(get_close_matches(value, known, n=3, cutoff=0.3))
     return f"{variable} is never {value!r}{f', near it are {near}' if near else ''}"
-
-
-def variables_of(quantities: Sequence[Quantity]) -> tuple[str, ...]:
-    """All variables of the engine that quantities are computed from, sorted."""
-    return tuple(sorted(frozenset[str]().union(*(quantity.needs for quantity in quantities))))
-
-
-def groups_of(quantities: Sequence[Quantity]) -> Groups:
-    """Positions of quantities that are computed from the same variables under the same reform, by their first."""
-    groups: dict[tuple[frozenset[str], str], list[int]] = {}
-    for position, quantity in enumerate(quantities):
-        groups.setdefault((quantity.needs, quantity.neutralised), []).append(position)
-    return tuple(tuple(group) for group in groups.values())
-
-
-def quantity_table(quantities: Sequence[Quantity]) -> pd.DataFrame:
-    """Quantities as a package lists them: text, variable, constraints (``[age<5,age>-1]``) and neutralised of each."""
-    rows = [(str(q), q.variable, brackets(q.constraints), q.neutralised) for q in quantities]
-    return pd.DataFrame(rows, columns=["text", "variable", "constraints", "neutralised"], dtype=str)
 
 
 def household_values(

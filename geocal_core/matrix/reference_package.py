@@ -19,7 +19,7 @@ from scipy import sparse
 
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.matrix.package import Package, write_package
-from geocal_core.matrix.quantities import Quantity, groups_of, quantity_table
+from geocal_core.matrix.quantity import Quantity, groups_of, quantity_table
 from geocal_core.matrix.reference_arrays import array_of, csr_of, plain_of, table_of
 from geocal_core.matrix.reference_pickle import printable, read_records
 from geocal_core.matrix.variants import Variants
@@ -267,8 +267,8 @@ def reference_content(package: Package, blocks: NDArray[np.bytes_] | None = None
             "geocal_digest": package.digest,
         },
         "initial_weights": package.initial_weights,
-        "cd_geoid": package.district.astype(str).astype(object),
-        "block_geoid": None if blocks is None else blocks.astype(str).astype(object),
+        "cd_geoid": package.district.astype(str),
+        "block_geoid": None if blocks is None else blocks.astype(str),
     }
 
 

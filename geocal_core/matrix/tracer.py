@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.matrix.package import Package
+from geocal_core.matrix.quantity import listed_quantities
 from geocal_core.places.counties import county_names
 from geocal_core.places.states import state_of_fips
-from geocal_core.targets.constraints import Constraint, constraint_of
 from geocal_core.targets.describe import key_of, place_in_words, place_named, target_in_words
 from geocal_core.targets.vocabulary import variables
 
@@ -110,17 +110,11 @@ def row_named(package: Package, text: str) -> int:
 def row_in_words(package: Package, row: int) -> str:
     """What a row measures, and where."""
     target = package.targets.iloc[row]
-    quantity = package.quantities.iloc[int(target["quantity"])]
-    variable, place = str(quantity["variable"]), int(target["place"])
-    if variable not in variables():
-        return f"{quantity['text']} in {place_in_words(place)}"
-    return target_in_words(variable, constraints_in(quantity["constraints"]), place, int(target.get("reform_id", 0)))
-
-
-def constraints_in(text: str) -> tuple[Constraint, ...]:
-    """Constraints written as in the name of a target, ``[age<5,age>-1]``."""
-    inner = text.removeprefix("[").removesuffix("]")
-    return tuple(constraint_of(one) for one in inner.split(",")) if inner else ()
+    place = int(target["place"])
+    (quantity,) = listed_quantities(package.quantities.iloc[[int(target["quantity"])]])
+    if quantity.variable not in variables():
+        return f"{quantity} in {place_in_words(place)}"
+    return target_in_words(quantity.variable, quantity.constraints, place, int(bool(quantity.neutralised)))
 
 
 def trace_row(package: Package, weights: Floats, row: int, limit: int) -> Trace:
