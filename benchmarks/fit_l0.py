@@ -21,14 +21,14 @@ from scipy import sparse
 from geocal_core.fit.device import open_device
 from geocal_core.fit.gated import GatedFit
 from geocal_core.fit.presets import preset
-from geocal_core.fit.problem import Problem, estimates, problem
+from geocal_core.fit.problem import Problem, problem
 from geocal_core.fit.refit import Refit
 from geocal_core.places.states import DISTRICTS
 
 _AGE_BINS = 18
 _INCOME_BINS = 10
 _PEOPLE_OF_A_DISTRICT = 780_000
-_BYTES_OF_A_NONZERO = 2 * (4 + 4)  # value and index, in the matrix and in its transpose
+_BYTES_OF_A_NONZERO = 2 * (4 + 4)  # value and index, read by each of the two products
 # Four-byte vectors read or written once in an epoch: two parameters with two moments each (12), the columns' words (1), the
 # soft gate, the weight before its gate and the weight (each written, then read: 6).
 _BYTES_OF_A_COLUMN = 19 * 4
@@ -135,7 +135,7 @@ def ours(made: Problem, epochs: int, threads: int, name: str) -> tuple[float, fl
         started = time.perf_counter()
         for _ in range(epochs - 1):
             fit.advance()
-        return (time.perf_counter() - started) / (epochs - 1), made.loss(estimates(made.matrix, fit.weights())), fit
+        return (time.perf_counter() - started) / (epochs - 1), made.loss(made.matrix.estimates(fit.weights())), fit
 
 
 def peer(made: Problem, epochs: int, name: str) -> tuple[float, float]:
@@ -156,7 +156,7 @@ def peer(made: Problem, epochs: int, name: str) -> tuple[float, float]:
     )
     started = time.perf_counter()
     model.fit(
-        made.matrix,
+        made.matrix.tocsr(),
         made.target,
         lambda_l0=s.lambda_l0,
         lambda_l2=s.lambda_l2,
@@ -167,7 +167,7 @@ def peer(made: Problem, epochs: int, name: str) -> tuple[float, float]:
     )
     spent = (time.perf_counter() - started) / epochs
     weights = model.get_weights(deterministic=True).detach().cpu().numpy().astype(np.float64)
-    return spent, made.loss(estimates(made.matrix, weights))
+    return spent, made.loss(made.matrix.estimates(weights))
 
 
 def refitted(made: Problem, fit: GatedFit, most: int, threads: int, name: str) -> tuple[float, int, NDArray[np.float64]]:
@@ -179,7 +179,7 @@ def refitted(made: Problem, fit: GatedFit, most: int, threads: int, name: str) -
         while refit.epoch < most and not refit.done:
             refit.advance()
         seconds = (time.perf_counter() - started) / max(refit.epoch, 1)
-    return seconds, refit.epoch, estimates(made.matrix, refit.weights())
+    return seconds, refit.epoch, made.matrix.estimates(refit.weights())
 
 
 def main() -> None:

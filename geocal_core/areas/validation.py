@@ -2,8 +2,8 @@
 
 The file is read back, simulated state by state, and summed under its own weights; the calibration's figure is the sum over
 the area's columns of the matrix row times the weights. They must agree to 1e-4 for every quantity, because matrix and file
-take their values from the same function. National rows are compared within any area, the rows of a state or a district only
-with its own file.
+take their values from the same function. National rows are compared within any area; those of a state or a district with its
+own file, and with the file of an area that its line in the list of areas puts there (``validation``).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from geocal_core.matrix.package import Package
 from geocal_core.matrix.quantities import Quantity, household_values, quantities_of
 from geocal_core.places.assignment import read_geography
 from geocal_core.places.catalogue import Area, area
+from geocal_core.places.crosswalk import ColumnPlaces, Crosswalk
+from geocal_core.places.states import state_of_code
 from geocal_core.population import Population, read_h5
 from geocal_core.progress import Reporter
 from geocal_core.stages import STAGES
@@ -30,7 +32,7 @@ from geocal_core.store import Store
 from geocal_core.targets.select import load_targets
 
 TOLERANCE = 1e-4
-_NOT_FOR_THE_ENGINE = ("county_geoid", *(name for name in PLACE_INPUTS if name != "state_fips"))
+_NOT_FOR_THE_ENGINE = tuple(name for name in PLACE_INPUTS if name != "state_fips")
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,10 @@ def validate_areas(store: Store, keys: tuple[str, ...], reporter: Reporter) -> V
     package = Package.open(store.verified(STAGES["calibration_package"].output)[0])
     weights = np.load(store.verified(STAGES["weights"].output)[0] / "calibration_weights.npy", allow_pickle=False)
     geography = read_geography(store.verified(STAGES["geography"].output)[0])
-    if not package.matrix.shape[1] == len(weights) == len(geography.block):
+    if not package.n_columns == len(weights) == len(geography.block):
         raise ArtifactError("package, weights and geography are of different numbers of columns", "materialise them again")
-    matrix = package.matrix.astype(np.float64)
+    blocks = store.verified(STAGES["blocks"].output)[0]
+    places = ColumnPlaces.of(Crosswalk.open(blocks), geography.block)
     tables = []
     for key in keys:
         one = area(key)
@@ -82,7 +85,7 @@ def validate_areas(store: Store, keys: tuple[str, ...], reporter: Reporter) -> V
             raise ArtifactError("the calibration package is not of this target database", "materialise it again")
         quantities, row_quantity = quantities_of(targets, constraints)
         rows = _rows(one, targets)
-        calibrated = matrix[rows] @ np.where(columns_of(one, geography), weights, 0.0)
+        calibrated = matrix[rows] @ np.where(columns_of(one, geography, places), weights, 0.0)
         simulated = _totals(population, quantities)[row_quantity[rows]]
         difference = np.abs(simulated - calibrated) / np.maximum(np.abs(calibrated), 1.0)
         table = pd.DataFrame(
@@ -103,12 +106,13 @@ def validate_areas(store: Store, keys: tuple[str, ...], reporter: Reporter) -> V
 
 def _rows(one: Area, targets: pd.DataFrame) -> NDArray[np.int64]:
     """Rows of the targets that an area's file can be held to."""
-    own = {
-        "state": str(one.districts[0] // 100) if one.districts else "",
-        "district": str(one.districts[0]) if one.districts else "",
-    }
+    own = ""
+    if one.validation == "state" and one.state is not None:
+        own = str(state_of_code(one.state).fips)
+    elif one.validation == "district":
+        own = str(one.districts[0])
     national = targets["geo_level"].to_numpy() == "national"
-    mine = (targets["geo_level"].to_numpy() == one.level) & (targets["geographic_id"].to_numpy() == own.get(one.level, ""))
+    mine = (targets["geo_level"].to_numpy() == one.validation) & (targets["geographic_id"].to_numpy() == own)
     return np.flatnonzero(national | mine)
 
 

@@ -1,8 +1,8 @@
 """Where the arrays of a fit live, which functions work on them, and how blocks of work are spread over threads.
 
 One text of arithmetic serves numpy arrays on the CPU and torch tensors on a GPU: both know the same operators and the same
-names for exp, log, tanh, sqrt and clip. On the CPU work goes in blocks whose bounds depend on nothing but the problem, so
-that the result is the same bytes for any number of threads.
+names for exp, log, tanh, sqrt and clip. On the CPU work goes in pieces whose bounds depend on nothing but the problem
+(``products``), so that the result is the same bytes for any number of threads.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from geocal_core.workers import worker_count
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BLOCK = 32_768  # the few float32 vectors that a step works on stay in a core's second-level cache
-
 
 @dataclass
 class Device:
@@ -35,15 +33,12 @@ class Device:
         ``cpu`` or ``cuda`` (or ``cuda:1`` and so on).
     xp : module
         numpy, or torch where the arrays are tensors.
-    block : int
-        Columns in one piece of work; 0 for all columns at once.
     threads : int
-        Threads that share the blocks.
+        Threads that share the pieces of work.
     """
 
     name: str
     xp: Any
-    block: int = _BLOCK
     threads: int = 1
     _pool: ThreadPoolExecutor | None = None
 
@@ -63,11 +58,6 @@ class Device:
     def dot(self, left: Any, right: Any) -> float:
         """Inner product, summed in one order whatever the number of threads (a threaded BLAS does not)."""
         return float(np.einsum("i,i", left, right)) if self.xp is np else float(torch.dot(left, right))
-
-    def blocks(self, n_columns: int) -> list[tuple[int, int]]:
-        """Bounds of the blocks of columns."""
-        size = self.block or max(n_columns, 1)
-        return [(begin, min(begin + size, n_columns)) for begin in range(0, n_columns, size)]
 
     def each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Results of some work on each item, in the items' order, by the threads of this device."""
@@ -120,4 +110,4 @@ def open_device(name: str, threads: int | None = None) -> Device:
         raise ConfigError(f"device {name!r} was asked for and torch finds no CUDA", "use device cpu, or install a GPU build")
     if index and int(index) >= torch.cuda.device_count():
         raise ConfigError(f"device {name!r} was asked for and torch finds {torch.cuda.device_count()} GPUs", "use device cuda")
-    return Device(name, torch, block=0)
+    return Device(name, torch)

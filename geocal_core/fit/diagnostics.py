@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from geocal_core.fit.problem import Floats
+from geocal_core.matrix.factored import Floats
 
 Bools = NDArray[np.bool_]
 WITHIN = (0.01, 0.05, 0.10)

@@ -21,8 +21,9 @@ from geocal_core.fit.device import Device, open_device
 from geocal_core.fit.diagnostics import effective_sample_size, relative_errors, target_table
 from geocal_core.fit.gated import GatedFit
 from geocal_core.fit.presets import Hyperparameters
-from geocal_core.fit.problem import Floats, Problem, estimates, problem
+from geocal_core.fit.problem import Problem, problem
 from geocal_core.fit.refit import Refit
+from geocal_core.matrix.factored import Floats
 
 _PROGRESS_SECONDS = 3.0
 
@@ -93,7 +94,7 @@ def fit(
 
     Parameters
     ----------
-    matrix : scipy sparse matrix or 2-d array, shape (n_targets, n_columns)
+    matrix : FactoredMatrix, scipy sparse matrix or 2-d array, shape (n_targets, n_columns)
         What one unit of weight on a column adds to each target.
     targets : array_like or DataFrame, shape (n_targets,)
         Wanted totals; of a table, the columns ``value``, ``name`` and ``held_out``.
@@ -275,7 +276,7 @@ class _Run:
             return
         now = weights()
         problem = self.problem
-        errors = np.abs(relative_errors(problem.target, estimates(problem.matrix, now)))
+        errors = np.abs(relative_errors(problem.target, problem.matrix.estimates(now)))
         error = float(np.sum(errors, where=problem.target != 0)) / max(int(np.count_nonzero(problem.target)), 1)
         self.progress(
             f"{kind} {epoch} of {of}: loss {loss:.6g}, {np.count_nonzero(now):,} records kept, "
@@ -287,14 +288,14 @@ class _Run:
         problem = self.problem
         final = self._log[-1][1]
         fitted = np.flatnonzero(problem.fitted)
-        lost = fitted[estimates(abs(problem.matrix), (weights > 0).astype(np.float64)) == 0]
+        lost = fitted[problem.matrix.estimates((weights > 0).astype(np.float64), np.abs) == 0]
         zero = fitted[problem.target == 0]
         return FitResult(
             weights=weights,
             kept=weights > 0,
             loss=problem.loss(final[problem.fitted]),
-            gated_loss=problem.loss(estimates(problem.matrix, gated_weights)),
-            initial_loss=problem.loss(estimates(problem.matrix, problem.initial_weights)),
+            gated_loss=problem.loss(problem.matrix.estimates(gated_weights)),
+            initial_loss=problem.loss(problem.matrix.estimates(problem.initial_weights)),
             epochs=self.epochs,
             refit_epochs=refit_epochs,
             diagnostics=target_table(problem.names, problem.all_targets, final, problem.supported, problem.held_out),

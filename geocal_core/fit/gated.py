@@ -5,7 +5,8 @@ The objective is that of the reference system's L0 fit, but for its denominators
     sum(((y - X w) / scale)^2) + lambda_l0 * sum(P(gate open)) + lambda_l2 * sum(v^2),   w = v * gate,  v = exp(log_weight)
 
 An epoch reads the matrix twice. Everything else of a column (its gradient, both Adam steps, the next noise, gate and weight)
-happens while its block is in cache. The moments are never reset.
+happens while its block is in cache. The moments are never reset. All vectors over columns, checkpoints included, are in the
+inner order of the matrix; jitter and noise are those of a column's own number, whatever its place in that order.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from geocal_core.fit.adam import Adam
 from geocal_core.fit.device import Device
 from geocal_core.fit.gates import Gates, column_words, noise
 from geocal_core.fit.presets import Hyperparameters
-from geocal_core.fit.problem import Floats, Problem
+from geocal_core.fit.problem import Problem
 from geocal_core.fit.products import Products
+from geocal_core.matrix.factored import Floats
 from geocal_core.seeds import generator
 
 _LEAST_WEIGHT = 1e-8
@@ -56,11 +58,11 @@ class GatedFit:
         self._device = device
         self._products = Products(problem.matrix, device)
         self._gates = Gates(settings, device.xp)
-        self._blocks = device.blocks(problem.n_columns)
-        n = problem.n_columns
-        self._words = column_words(device.put(np.arange(n), "int32"), seed)
-        draws = generator("fit.jitter", seed).standard_normal((2, n))
-        log_weight = np.log(problem.initial_weights + _LEAST_WEIGHT) + settings.log_weight_jitter * draws[0]
+        self._blocks = self._products.blocks
+        n, order = problem.n_columns, problem.matrix.order
+        self._words = column_words(device.put(order, "int32"), seed)
+        draws = generator("fit.jitter", seed).standard_normal((2, n))[:, order]
+        log_weight = np.log(problem.initial_weights[order] + _LEAST_WEIGHT) + settings.log_weight_jitter * draws[0]
         log_alpha = math.log(settings.initial_keep / (1 - settings.initial_keep)) + settings.log_alpha_jitter * draws[1]
         self._log_weight = self._adam(log_weight)
         self._log_alpha = self._adam(log_alpha)
@@ -109,7 +111,7 @@ class GatedFit:
         return by_log_weight, by_log_alpha
 
     def gradients(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Gradients of the objective under the current noise, each of shape (n_columns,); moves nothing."""
+        """Gradients of the objective under the current noise, each of shape (n_columns,), in the inner order; moves nothing."""
         coefficients = self._residual()
         parts = self._device.each(lambda block: self._gradients(block, coefficients), self._blocks)
         by_log_weight, by_log_alpha = zip(*parts, strict=True)
@@ -148,13 +150,15 @@ class GatedFit:
         self._device.each(move, self._blocks)
 
     def weights(self) -> Floats:
-        """Weights under the gates without noise, float64, shape (n_columns,); exactly 0 where the gate is closed."""
+        """Weights under the gates without noise, float64, a column's at its own number; exactly 0 where the gate is closed."""
         parameters = self.parameters()
         gate = Gates(self._settings, np).median(parameters["log_alpha"])
-        return np.asarray(np.exp(parameters["log_weight"].astype(np.float64)) * gate)
+        weights = np.empty(self._problem.n_columns)
+        weights[self._problem.matrix.order] = np.exp(parameters["log_weight"].astype(np.float64)) * gate
+        return weights
 
     def parameters(self) -> dict[str, NDArray[np.float32]]:
-        """Parameters and moments as numpy arrays, for a checkpoint."""
+        """Parameters and moments as numpy arrays in the inner order, for a checkpoint."""
         get = self._device.get
         return {
             f"{name}{part}": get(getattr(adam, field))

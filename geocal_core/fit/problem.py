@@ -1,4 +1,4 @@
-"""The calibration problem: a sparse matrix, its targets, their scales and the starting weights, checked before any epoch.
+"""The calibration problem: a factored matrix, its targets, their scales and the starting weights, checked before any epoch.
 
 Rows without a non-zero cannot be reached by any weights: they are left out of the loss here and listed by whoever reports.
 Rows that are held out lie in a matrix of their own, which nothing that moves weights ever sees.
@@ -17,39 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from geocal_core.errors import ArtifactError
-
-Floats = NDArray[np.float64]
-
-_NONZEROS_AT_ONCE = 1 << 22
-
-
-def estimates(matrix: Any, weights: Floats) -> Floats:
-    """The product of a sparse matrix (float32, shape (targets, columns)) with weights, summed in float64 by groups of rows.
-
-    The matrix may be memory-mapped: at most some million non-zeros are brought to float64 at a time.
-    """
-    result = np.zeros(matrix.shape[0])
-    for first, last in row_groups(matrix.indptr, _NONZEROS_AT_ONCE):
-        begin, end = int(matrix.indptr[first]), int(matrix.indptr[last])
-        values = np.asarray(matrix.data[begin:end], dtype=np.float64) * weights[matrix.indices[begin:end]]
-        filled = np.diff(matrix.indptr[first : last + 1]) > 0
-        starts = np.asarray(matrix.indptr[first:last])[filled] - begin
-        if filled.any():
-            result[first:last][filled] = np.add.reduceat(values, starts)
-    return result
-
-
-def row_groups(indptr: NDArray[Any], nonzeros: int) -> list[tuple[int, int]]:
-    """Consecutive ranges of rows with about ``nonzeros`` stored values each; a longer row is a group of its own."""
-    n_rows = len(indptr) - 1
-    groups = []
-    first = 0
-    while first < n_rows:
-        last = int(np.searchsorted(indptr, indptr[first] + nonzeros, side="right")) - 1
-        last = min(max(last, first + 1), n_rows)
-        groups.append((first, last))
-        first = last
-    return groups
+from geocal_core.matrix.factored import FactoredMatrix, Floats
 
 
 @dataclass(frozen=True)
@@ -58,13 +26,13 @@ class Problem:
 
     Attributes
     ----------
-    matrix : scipy CSR, float32, shape (n_fitted, n_columns)
-        The rows to fit: those with support that are not held out; int32 column indices.
+    matrix : FactoredMatrix, shape (n_fitted, n_columns)
+        The rows to fit: those with support that are not held out.
     target : ndarray of float64, shape (n_fitted,)
     scale : ndarray of float64, shape (n_fitted,)
         |y| + 1, and for y = 0 what the starting weights give the row, plus 1.
     initial_weights : ndarray of float64, shape (n_columns,)
-    held_matrix : scipy CSR, float32, shape (n_held, n_columns)
+    held_matrix : FactoredMatrix, shape (n_held, n_columns)
         The rows with support that are held out.
     supported, held_out : ndarray of bool, shape (n_targets,)
         Which of the rows given have a non-zero, and which are scored and never fitted.
@@ -73,11 +41,11 @@ class Problem:
     all_targets : ndarray of float64, shape (n_targets,)
     """
 
-    matrix: Any
+    matrix: FactoredMatrix
     target: Floats
     scale: Floats
     initial_weights: Floats
-    held_matrix: Any
+    held_matrix: FactoredMatrix
     supported: NDArray[np.bool_]
     held_out: NDArray[np.bool_]
     names: tuple[str, ...]
@@ -85,7 +53,7 @@ class Problem:
 
     @property
     def n_columns(self) -> int:
-        return int(self.matrix.shape[1])
+        return self.matrix.shape[1]
 
     @property
     def fitted(self) -> NDArray[np.bool_]:
@@ -99,17 +67,15 @@ class Problem:
     def all_estimates(self, weights: Floats) -> Floats:
         """Estimates of all rows given, held out or not: 0 where there is no support."""
         full = np.zeros(len(self.supported))
-        full[self.fitted] = estimates(self.matrix, weights)
-        full[self.supported & self.held_out] = estimates(self.held_matrix, weights)
+        full[self.fitted] = self.matrix.estimates(weights)
+        full[self.supported & self.held_out] = self.held_matrix.estimates(weights)
         return full
 
     def digest(self) -> str:
         """sha256 of both matrices, targets, names and starting weights."""
         running = hashlib.sha256(f"{self.matrix.shape}".encode())
-        for matrix in (self.matrix, self.held_matrix):
-            for part in (matrix.indptr.astype(np.int64), matrix.indices, matrix.data):
-                running.update(np.ascontiguousarray(part).data)
-        for part in (self.all_targets, self.supported, self.held_out, self.initial_weights):
+        rest = (self.all_targets, self.supported, self.held_out, self.initial_weights)
+        for part in (*self.matrix.parts(), *self.held_matrix.parts(), *rest):
             running.update(np.ascontiguousarray(part).data)
         running.update("\n".join(self.names).encode())
         return running.hexdigest()
@@ -126,7 +92,7 @@ def problem(
 
     Parameters
     ----------
-    matrix : scipy sparse matrix or 2-d array, shape (n_targets, n_columns)
+    matrix : FactoredMatrix, scipy sparse matrix or 2-d array, shape (n_targets, n_columns)
         What one unit of weight on a column adds to each target.
     targets : array_like or DataFrame, shape (n_targets,)
         Wanted totals; of a table, the column ``value`` (and ``name`` for the names, ``held_out`` for what is held out).
@@ -150,8 +116,8 @@ def problem(
         held_out = targets["held_out"].to_numpy() if held_out is None and "held_out" in targets else held_out
         targets = targets["value"].to_numpy()
     y = np.array(targets, dtype=np.float64)
-    csr = _csr(matrix)
-    n_targets, n_columns = csr.shape
+    factored = matrix if isinstance(matrix, FactoredMatrix) else _factored(matrix)
+    n_targets, n_columns = factored.shape
     if y.shape != (n_targets,):
         raise ArtifactError(f"the matrix has {n_targets} rows and there are {y.size} targets", "give one target for each row")
     labels = tuple(names) if names is not None else tuple(f"target_{row}" for row in range(n_targets))
@@ -167,49 +133,38 @@ def problem(
         raise ArtifactError(
             f"held_out is {held.dtype} of shape {held.shape}", f"give a truth value for each of {n_targets} targets"
         )
-    _refuse_bad_numbers(csr, y, start, labels)
-    supported = _supported_rows(csr)
+    _refuse_bad_numbers(factored, y, start, labels)
+    supported = factored.row_nonzeros > 0
     fitted = supported & ~held
     if not fitted.any():
         which = "that is not held out " if held.any() else ""
         raise ArtifactError(
             f"no target {which}has a record with a non-zero value", "check that matrix and records belong together"
         )
-    kept = csr if fitted.all() else csr[fitted]
+    kept = factored.rows(fitted)
     scale = np.abs(y[fitted]) + 1.0
     zero = y[fitted] == 0
     if zero.any():
-        rows = kept[zero]
-        scale[zero] = 1.0 + estimates(abs(rows), start)
-    return Problem(kept, y[fitted], scale, start, csr[supported & held], supported, held, labels, y)
+        scale[zero] = 1.0 + kept.rows(zero).estimates(start, np.abs)
+    return Problem(kept, y[fitted], scale, start, factored.rows(supported & held), supported, held, labels, y)
 
 
-def _csr(matrix: Any) -> Any:
+def _factored(matrix: Any) -> FactoredMatrix:
     csr = matrix.tocsr() if sparse.issparse(matrix) else sparse.csr_matrix(np.asarray(matrix))
     if csr.shape[1] > np.iinfo(np.int32).max:
         raise ArtifactError(f"the matrix has {csr.shape[1]} columns", "a fit handles at most 2^31 - 1 columns")
-    narrow = (csr.data.astype(np.float32, copy=False), csr.indices.astype(np.int32, copy=False), csr.indptr)
-    return sparse.csr_matrix(narrow, shape=csr.shape, copy=False)
+    return FactoredMatrix.of(csr)
 
 
-def _supported_rows(csr: Any) -> NDArray[np.bool_]:
-    """Rows with a stored value other than 0."""
-    stored = np.diff(csr.indptr) > 0
-    if np.count_nonzero(csr.data) < csr.nnz:
-        stored[stored] = np.maximum.reduceat(csr.data != 0, csr.indptr[:-1][stored])
-    return np.asarray(stored)
-
-
-def _refuse_bad_numbers(csr: Any, y: Floats, start: Floats, names: Sequence[str]) -> None:
+def _refuse_bad_numbers(matrix: FactoredMatrix, y: Floats, start: Floats, names: Sequence[str]) -> None:
     if not np.isfinite(y).all():
         row = int(np.flatnonzero(~np.isfinite(y))[0])
         raise ArtifactError(f"target {names[row]} (row {row}) is {y[row]}", "every target must be a finite number")
-    if not np.isfinite(csr.data).all():
-        place = int(np.flatnonzero(~np.isfinite(csr.data))[0])
-        row = int(np.searchsorted(csr.indptr, place, side="right")) - 1
+    found = matrix.not_finite()
+    if found is not None:
+        row, column, value = found
         raise ArtifactError(
-            f"the matrix has {csr.data[place]} in row {row} ({names[row]}), column {int(csr.indices[place])}",
-            "every value must be a finite number",
+            f"the matrix has {value} in row {row} ({names[row]}), column {column}", "every value must be a finite number"
         )
     bad = ~np.isfinite(start) | (start < 0)
     if bad.any():

@@ -1,8 +1,9 @@
-"""The two products of a fit, X w and the transpose of X times r, over CSR of the matrix and CSR of its transpose.
+"""The two products of a fit, X w and the transpose of X times r, over the tiles of a factored matrix.
 
-Long rows are cut into segments, which are added in float64: a national row has millions of float32 terms and would lose
-digits, and one long row would hold up all others. Both matrices are cut into pieces for the threads at places that depend
-on the matrix alone.
+Both take their vectors over columns in the matrix's inner order. On the CPU a tile is one piece of work: its slice of w and
+its few leaves stay in cache, and one copy of its values serves both products, by rows for the one, by columns for the other.
+Rows of a tile are cut into segments; these, leaves and targets are added in float64, because a national row has millions of
+float32 terms. On a GPU the tiles are laid side by side. Where the cuts are depends on the matrix alone.
 """
 
 from __future__ import annotations
@@ -16,103 +17,128 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from geocal_core.fit.device import Device
-from geocal_core.fit.problem import row_groups
+from geocal_core.matrix.factored import FactoredMatrix, Floats, Tile
 
 _SEGMENT = 512
-_PIECE = 1 << 18
 _MKL: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
 
 
-class _Rows:
-    """Some consecutive rows of a CSR matrix, ready to be multiplied with a vector of the same device and dtype."""
+class _TileProducts:
+    """A tile ready for both products, with values of one dtype."""
 
-    def __init__(self, indptr: NDArray[Any], indices: NDArray[np.int32], data: NDArray[Any], n: int, device: Device) -> None:
-        self._device = device
-        bounds = indptr - indptr[0]
-        inside = slice(int(indptr[0]), int(indptr[-1]))
-        shape = (len(indptr) - 1, n)
-        if device.xp is torch:
-            self._starts = device.put(bounds, "int64")
-            self._indices = device.put(indices[inside], "int32")
-            self._data = device.put(data[inside], str(data.dtype))
-        elif _MKL:
-            self._tensor = _tensor(bounds.astype(np.int32), indices[inside], data[inside], shape)
-        else:
-            self._scipy = sparse.csr_matrix((data[inside], indices[inside], bounds), shape=shape, copy=False)
+    def __init__(self, tile: Tile, dtype: str) -> None:
+        matrix = tile.matrix
+        self.columns = slice(tile.begin, tile.end)
+        self.rows = tile.rows
+        indptr = matrix.indptr.astype(np.int32, copy=False)
+        indices = _writeable(matrix.indices.astype(np.int32, copy=False))
+        data = _writeable(matrix.data.astype(dtype, copy=False))
+        cuts = _segments(indptr)
+        self._first = np.searchsorted(cuts, indptr[:-1])
+        shape = (len(cuts) - 1, tile.end - tile.begin)
+        self._by_rows: Any = _tensor(cuts, indices, data, shape) if _MKL else sparse.csr_matrix((data, indices, cuts), shape)
+        # The rows of a CSR matrix are the columns of its transpose.
+        self._transpose = sparse.csc_matrix((data, indices, indptr), shape=matrix.shape[::-1], copy=False)
+
+    def forward(self, weights: NDArray[Any]) -> Floats:
+        """Sums of its rows under a vector over all columns."""
+        if not len(self.rows):
+            return np.zeros(0)
+        mine = weights[self.columns]
+        sums = (self._by_rows @ torch.from_numpy(mine)).numpy() if _MKL else self._by_rows @ mine
+        return np.add.reduceat(sums.astype(np.float64), self._first)
+
+    def backward(self, coefficients: NDArray[Any]) -> NDArray[Any]:
+        """Sums of its columns under a vector over leaves."""
+        return np.asarray(self._transpose @ coefficients[self.rows])
+
+
+class _CudaRows:
+    """Rows of a CSR matrix on a GPU."""
+
+    def __init__(self, matrix: sparse.csr_matrix, indptr: NDArray[Any], device: Device, dtype: str) -> None:
+        self._starts = device.put(indptr, "int64")
+        self._indices = device.put(matrix.indices, "int32")
+        self._data = device.put(matrix.data, dtype)
 
     def times(self, vector: Any) -> Any:
-        if self._device.xp is torch:
-            # Segment sums in a fixed order; cuSPARSE's default product adds in an order of its own in each run.
-            return torch.segment_reduce(self._data * vector[self._indices], "sum", offsets=self._starts)
-        if _MKL:
-            return (self._tensor @ torch.from_numpy(vector)).numpy()
-        return self._scipy @ vector
+        # Segment sums in a fixed order; cuSPARSE's default product adds in an order of its own in each run.
+        return torch.segment_reduce(self._data * vector[self._indices], "sum", offsets=self._starts)
 
 
-def _tensor(bounds: NDArray[np.int32], indices: NDArray[np.int32], data: NDArray[Any], shape: tuple[int, int]) -> torch.Tensor:
+class Products:
+    """X w and X' r, with vectors over columns in the matrix's inner order.
+
+    Parameters
+    ----------
+    matrix : FactoredMatrix, shape (n_targets, n_columns)
+    device : Device
+    dtype : str
+        ``float32`` or ``float64``: of the stored values and of the vectors.
+
+    Attributes
+    ----------
+    blocks : list of (begin, end)
+        Columns in one piece of work.
+    """
+
+    def __init__(self, matrix: FactoredMatrix, device: Device, dtype: str = "float32") -> None:
+        self._device = device
+        self._dtype = dtype
+        self._spread = matrix.sums.T.tocsr()  # from targets to leaves
+        self._tiles: dict[tuple[int, int], _TileProducts] = {}
+        if device.xp is np:
+            tiles = device.each(lambda tile: _TileProducts(tile, dtype), matrix.tiles)
+            self._tiles = {(tile.columns.start, tile.columns.stop): tile for tile in tiles}
+            self.blocks = list(self._tiles)
+            self._collect = matrix.sums[:, np.concatenate([tile.rows for tile in tiles])]
+        else:
+            leaves = matrix.leaves()
+            self.blocks = [(0, matrix.shape[1])]
+            cuts = _segments(leaves.indptr)
+            self._filled = np.diff(leaves.indptr) > 0
+            self._first = np.searchsorted(cuts, leaves.indptr[:-1])[self._filled]
+            self._collect = matrix.sums
+            self._forward = _CudaRows(leaves, cuts, device, dtype)
+            transpose = leaves.T.tocsr()
+            self._backward = _CudaRows(transpose, transpose.indptr, device, dtype)
+
+    def forward(self, weights: Any) -> Floats:
+        """X w as a numpy array of float64, shape (n_targets,)."""
+        if self._tiles:
+            parts = self._device.each(lambda tile: tile.forward(weights), list(self._tiles.values()))
+            return np.asarray(self._collect @ np.concatenate(parts))
+        leaves = np.zeros(self._collect.shape[1])
+        segments = self._device.get(self._forward.times(weights)).astype(np.float64)
+        if len(segments):
+            leaves[self._filled] = np.add.reduceat(segments, self._first)
+        return np.asarray(self._collect @ leaves)
+
+    def coefficients(self, values: Floats) -> Any:
+        """A vector over targets, brought to the leaves, as an array of the device."""
+        return self._device.put(self._spread @ values, self._dtype)
+
+    def backward(self, block: tuple[int, int], coefficients: Any) -> Any:
+        """X' r for one of the blocks of columns; ``coefficients`` is what the method of that name made of r."""
+        return self._tiles[block].backward(coefficients) if self._tiles else self._backward.times(coefficients)
+
+
+def _writeable(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, or a copy if it cannot be written: torch reads only what could be."""
+    return array if array.flags.writeable else array.copy()
+
+
+def _tensor(indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> torch.Tensor:
     """The same memory read by torch, whose product (by MKL) is faster than scipy's and lets other threads run meanwhile."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         warnings.filterwarnings("ignore", message="Sparse invariant checks")
-        parts = (torch.from_numpy(bounds), torch.from_numpy(indices), torch.from_numpy(data))
+        parts = (torch.from_numpy(indptr), torch.from_numpy(indices), torch.from_numpy(data))
         return torch.sparse_csr_tensor(*parts, size=shape, check_invariants=False)
 
 
-class Products:
-    """X w and X' r.
-
-    Parameters
-    ----------
-    matrix : scipy CSR, shape (n_rows, n_columns)
-    device : Device
-    dtype : str
-        ``float32`` or ``float64``: of the stored values and of the vectors.
-    """
-
-    def __init__(self, matrix: Any, device: Device, dtype: str = "float32") -> None:
-        self.shape: tuple[int, int] = matrix.shape
-        self._device = device
-        self._dtype = dtype
-        data = np.ascontiguousarray(matrix.data, dtype=dtype)
-        indices = np.ascontiguousarray(matrix.indices, dtype=np.int32)
-        if not (data.flags.writeable and indices.flags.writeable):  # torch reads only what could be written
-            data, indices = data.copy(), indices.copy()
-        indptr = np.asarray(matrix.indptr, dtype=np.int64)
-        cuts = _segments(indptr)
-        self._first_segment = np.searchsorted(cuts, indptr[:-1])
-        self._filled = np.diff(indptr) > 0
-        groups = row_groups(cuts, _PIECE) if device.block else [(0, len(cuts) - 1)]
-        n_rows, n_columns = self.shape
-        self._forward = [_Rows(cuts[a : b + 1], indices, data, n_columns, device) for a, b in groups]
-        transpose = sparse.csr_matrix((data, indices, indptr), shape=matrix.shape, copy=False).T.tocsr()
-        ends = transpose.indptr.astype(np.int64)
-        columns = transpose.indices.astype(np.int32, copy=False)
-        self._backward = {
-            block: _Rows(ends[block[0] : block[1] + 1], columns, transpose.data, n_rows, device)
-            for block in device.blocks(n_columns)
-        }
-
-    def forward(self, weights: Any) -> NDArray[np.float64]:
-        """X w as a numpy array of float64, shape (n_rows,)."""
-        parts = self._device.each(lambda rows: rows.times(weights), self._forward)
-        segments = np.concatenate([self._device.get(part) for part in parts]).astype(np.float64)
-        result = np.zeros(self.shape[0])
-        if len(segments):
-            result[self._filled] = np.add.reduceat(segments, self._first_segment[self._filled])
-        return result
-
-    def coefficients(self, values: NDArray[np.float64]) -> Any:
-        """A vector over rows as an array of the device."""
-        return self._device.put(values, self._dtype)
-
-    def backward(self, block: tuple[int, int], coefficients: Any) -> Any:
-        """X' r for one of the device's blocks of columns; ``coefficients`` is r on the device."""
-        return self._backward[block].times(coefficients)
-
-
-def _segments(indptr: NDArray[np.int64]) -> NDArray[np.int64]:
+def _segments(indptr: NDArray[Any]) -> NDArray[Any]:
     """Bounds of rows, with more bounds inside the rows that are longer than a segment."""
-    lengths = np.diff(indptr)
-    long = np.flatnonzero(lengths > _SEGMENT)
+    long = np.flatnonzero(np.diff(indptr) > _SEGMENT)
     inner = [np.arange(indptr[row] + _SEGMENT, indptr[row + 1], _SEGMENT) for row in long]
-    return np.unique(np.concatenate([indptr, *inner]))
+    return np.unique(np.concatenate([indptr, *inner])).astype(indptr.dtype)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from geocal_core.fit.device import Device
 from geocal_core.fit.lbfgs import Lbfgs
-from geocal_core.fit.problem import Floats, Problem
+from geocal_core.fit.problem import Problem
 from geocal_core.fit.products import Products
+from geocal_core.matrix.factored import Floats
 
 _WINDOW = 10
 _LEAST_GAIN = 1e-7
@@ -45,13 +46,13 @@ class Refit:
         self._problem = problem
         self._lambda_l2 = lambda_l2
         self._device = device
-        columns = problem.matrix if self.kept.all() else problem.matrix[:, np.flatnonzero(self.kept)]
-        self._products = Products(columns, device, dtype="float64")
-        n_kept = int(self.kept.sum())
-        self._blocks = device.blocks(n_kept)
+        matrix = problem.matrix.columns(self.kept)
+        self._products = Products(matrix, device, dtype="float64")
+        self._order = np.flatnonzero(self.kept)[matrix.order]
+        n_kept = len(self._order)
         self._values: list[float] = []
         memory = max(4, min(_MEMORY, _MEMORY_NUMBERS // (2 * n_kept)))
-        self._search = Lbfgs(self._evaluate, device.put(np.log(start[self.kept]), "float64"), device, memory)
+        self._search = Lbfgs(self._evaluate, device.put(np.log(start[self._order]), "float64"), device, memory)
 
     def _evaluate(self, log_weight: Any) -> tuple[float, Any]:
         """The objective and its gradient by the logarithms of the weights."""
@@ -67,7 +68,7 @@ class Refit:
             by_weight = self._products.backward(block, coefficients)
             gradient[here] = (by_weight + (2.0 * self._lambda_l2) * weight[here]) * weight[here]
 
-        self._device.each(fill, self._blocks)
+        self._device.each(fill, self._products.blocks)
         return value, gradient
 
     @property
@@ -97,7 +98,7 @@ class Refit:
     def weights(self) -> Floats:
         """Weights of all columns, shape (n_columns,): above 0 where kept, exactly 0 elsewhere."""
         full = np.zeros(len(self.kept))
-        full[self.kept] = np.exp(self._device.get(self._search.point))
+        full[self._order] = np.exp(self._device.get(self._search.point))
         return full
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -59,10 +59,12 @@ def fit_package(
     """
     opened = Package.open(package, verify=verify)
     matrix, targets = opened.chosen(settings.targets, reporter.progress)
-    unsupported = int(np.count_nonzero(np.diff(matrix.indptr) == 0))
+    nonzeros = matrix.row_nonzeros
+    unsupported = int(np.count_nonzero(nonzeros == 0))
     reporter.progress(
         f"fitting {matrix.shape[0]:,} targets ({unsupported:,} without support, {int(targets['held_out'].sum()):,} held out) "
-        f"with {matrix.shape[1]:,} columns and {matrix.nnz:,} non-zeros, preset {settings.preset}, {settings.device}"
+        f"with {matrix.shape[1]:,} columns and {int(nonzeros.sum()):,} non-zeros ({matrix.atoms:,} stored), "
+        f"preset {settings.preset}, {settings.device}"
     )
     result = fit(
         matrix,

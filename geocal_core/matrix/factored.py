@@ -172,13 +172,18 @@ class FactoredMatrix:
         tiles.append(_joined(begin, waiting))
         return FactoredMatrix(self.sums, tuple(tiles), number[self.order[inside]])
 
+    def leaves(self) -> sparse.csr_matrix:
+        """A as one matrix of float32, shape (n_leaves, n_columns), columns in the inner order."""
+        row = np.concatenate([np.repeat(tile.rows, np.diff(tile.matrix.indptr)) for tile in self.tiles])
+        column = np.concatenate([tile.begin + tile.matrix.indices for tile in self.tiles])
+        data = np.concatenate([tile.matrix.data for tile in self.tiles])
+        return sparse.csr_matrix((data, (row, column)), shape=(self.sums.shape[1], len(self.order)))
+
     def tocsr(self) -> sparse.csr_matrix:
         """The explicit matrix: float32, shape (n_targets, n_columns), sorted columns."""
-        row = np.concatenate([np.repeat(tile.rows, np.diff(tile.matrix.indptr)) for tile in self.tiles])
-        column = np.concatenate([self.order[tile.begin : tile.end][tile.matrix.indices] for tile in self.tiles])
-        data = np.concatenate([tile.matrix.data for tile in self.tiles])
-        leaves = sparse.csr_matrix((data, (row, column)), shape=(self.sums.shape[1], len(self.order)))
-        explicit = self.sums.astype(np.float32) @ leaves
+        inner = self.leaves()
+        parts = (inner.data, self.order[inner.indices], inner.indptr)
+        explicit = self.sums.astype(np.float32) @ sparse.csr_matrix(parts, shape=inner.shape, copy=False)
         explicit.sort_indices()
         return explicit
 

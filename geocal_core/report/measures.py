@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geocal_core.errors import ArtifactError
 from geocal_core.fit.diagnostics import additivity, error_shares, error_summary, error_table, weight_summary
 from geocal_core.fit.output import CONFIG, DIAGNOSTICS, LOG, WEIGHTS
-from geocal_core.fit.problem import Floats, estimates
+from geocal_core.matrix.factored import Floats
 from geocal_core.matrix.package import Package
 
 _REMEDY = "materialise weights again"
@@ -106,7 +106,7 @@ def measure(package: Package, folder: Path, worst: int) -> Measures:
     weights = _read_weights(folder, package)
     rows, held_out = _read_rows(folder, package)
     targets = package.targets.iloc[rows].assign(held_out=held_out)
-    errors = error_table(targets, estimates(package.matrix, weights)[rows], package.supported[rows])
+    errors = error_table(targets, package.matrix.estimates(weights)[rows], package.supported[rows])
     return Measures(
         errors=errors,
         fitted=Scores.of(errors[~errors["held_out"]], worst),

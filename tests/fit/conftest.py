@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from geocal_core.fit.problem import Problem, problem
+from geocal_core.matrix.variants import Variants
 
 
 def matrix_and_targets(n_rows: int, n_columns: int, seed: int = 0, density: float = 0.3) -> tuple[sparse.csr_matrix, NDArray]:
@@ -45,34 +46,32 @@ def package_parts() -> dict[str, object]:
     district = districts[rng.integers(0, 3, n)]
     state = district // 100
     children, adults = (np.tile(rng.integers(0, 4, n_records), n_clones) for _ in range(2))
-    rows, facts = [], []
-    for name, values in (("[age<5]", children), ("[age>4]", adults)):
-        masks = [("national", "US", np.ones(n, bool))]
-        masks += [("state", str(fips), state == fips) for fips in (10, 56)]
-        masks += [("district", str(code), district == code) for code in districts]
-        for level, area, mask in masks:
-            rows.append(values * mask)
-            prefix = {"national": "national", "state": f"state_{area}", "district": f"cd_{area}"}[level]
-            facts.append((level, area, f"{prefix}/person_count/{name}"))
-    matrix = sparse.csr_matrix(np.array(rows, dtype=np.float32))
-    matrix = sparse.vstack([matrix, sparse.csr_matrix((1, n), dtype=np.float32)]).tocsr()
-    facts.append(("state", "10", "state_10/snap/<&>"))
-    value = matrix.astype(np.float64) @ rng.lognormal(5, 0.3, n)
-    value[-1] = 7.0
-    matrix.eliminate_zeros()
-    targets = pd.DataFrame(facts, columns=["geo_level", "geographic_id", "name"])
+    values = sparse.csr_matrix(np.array([children, adults, np.zeros(n)], dtype=np.float32))
+    places = [("national", "US", 0), *(("state", str(fips), fips) for fips in (10, 56))]
+    places += [("district", str(code), int(code)) for code in districts]
+    prefix = {"national": "national", "state": "state_{}", "district": "cd_{}"}
+    facts = [
+        (level, area, f"{prefix[level].format(area)}/person_count/{name}", quantity, place)
+        for quantity, name in enumerate(("[age<5]", "[age>4]"))
+        for level, area, place in places
+    ]
+    facts.append(("state", "10", "state_10/snap/<&>", 2, 10))
+    targets = pd.DataFrame(facts, columns=["geo_level", "geographic_id", "name", "quantity", "place"])
     targets["variable"] = ["person_count"] * 12 + ["snap"]
     targets["domain_variable"] = ["age"] * 12 + [""]
-    targets["value"] = value
+    hidden = rng.lognormal(5, 0.3, n)
+    inside = [(place == 0) | (district == place) | (state == place) for place in targets["place"]]
+    targets["value"] = [values.toarray()[q] @ (hidden * mask) for q, mask in zip(targets["quantity"], inside, strict=True)]
+    targets.loc[12, "value"] = 7.0
     targets["held_out"] = False
     targets = targets.assign(stratum_id=range(1, 14), reform_id=0, source="")
     return {
-        "matrix": matrix,
+        "variants": Variants.from_values(values, [[0, 1], [2]], n_records, n_clones),
         "targets": targets,
+        "quantities": pd.DataFrame({"text": ["children", "adults", "snap"], "variable": "x", "constraints": ""}),
         "initial_weights": np.full(n, 100.0),
-        "district": district.astype(np.int32),
-        "state": state.astype(np.int32),
+        "district": district,
+        "county": np.full(n, b"10001"),
         "household_id": np.arange(n_records),
-        "n_clones": n_clones,
         "facts": {"year": 2024, "seed": 3, "inputs": {"stratified_cps": "a", "target_db": "t", "geography": "b"}},
     }

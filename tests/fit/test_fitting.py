@@ -21,6 +21,7 @@ from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.fit import FitResult, fit
 from geocal_core.fit.checkpoint import Checkpoint
 from tests.fit.conftest import matrix_and_targets
+from tests.matrix.test_factored import random_case
 
 MATRIX, TARGETS = matrix_and_targets(12, 60)
 QUICK: dict[str, Any] = {"initial_weights": np.full(60, 15.0), "epochs": 40, "refit_epochs": 20, "log_every": 10}
@@ -145,6 +146,26 @@ def test_threads_and_runs_do_not_change_the_bytes(wide: tuple[sparse.csr_matrix,
     torch.set_num_threads(before)
     assert alone.weights.tobytes() == results[0][0]
     assert fit(*wide, epochs=8, refit_epochs=4, seed=4).weights.tobytes() != results[0][0]
+
+
+def test_a_factored_matrix_is_fitted_as_the_explicit_one_in_another_order(tmp_path: Path) -> None:
+    """The fit lives in the inner order; jitter, noise and weights are those of a column's own number."""
+    case = random_case(6)
+    matrix, explicit = case.matrix, case.matrix.tocsr()
+    assert not np.array_equal(matrix.order, np.arange(matrix.shape[1]))
+    hidden = np.random.default_rng(0).lognormal(3, 0.5, matrix.shape[1])
+    arguments: dict[str, Any] = {"epochs": 15, "refit_epochs": 0, "initial_weights": hidden[::-1], "lambda_l0": 1e-3}
+    ours = fit(matrix, matrix.matvec(hidden), threads=1, checkpoint=tmp_path / "one.npz", **arguments)
+    theirs = fit(explicit, matrix.matvec(hidden), **arguments)
+    assert np.allclose(ours.weights, theirs.weights, rtol=1e-3)
+    assert np.allclose(ours.diagnostics["estimate"], theirs.diagnostics["estimate"], rtol=1e-3)
+    fit(matrix, matrix.matvec(hidden), threads=2, checkpoint=tmp_path / "two.npz", **arguments)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    refitted = fit(matrix, matrix.matvec(hidden), **arguments | {"refit_epochs": 100, "lambda_l0": 0.0})
+    assert np.allclose(explicit.astype(np.float64) @ refitted.weights, matrix.matvec(hidden), rtol=0.05, atol=1)
+    fit(matrix, matrix.matvec(hidden), checkpoint=tmp_path / "half.npz", **arguments | {"epochs": 7})
+    later = fit(matrix, matrix.matvec(hidden), checkpoint=tmp_path / "half.npz", **arguments)
+    assert later.weights.tobytes() == ours.weights.tobytes()
 
 
 class _Killed(Exception):

@@ -54,11 +54,11 @@ def test_the_folder_holds_what_the_next_stages_read(package: Path, tmp_path: Pat
     opened = Package.open(package)
     weights = np.load(context.output / "calibration_weights.npy")
     assert weights.dtype == np.float64
-    assert weights.shape == (opened.matrix.shape[1],)
+    assert weights.shape == (opened.n_columns,)
     assert (weights >= 0).all()
     diagnostics = pd.read_csv(context.output / "unified_diagnostics.csv")
     assert diagnostics["target"].tolist() == opened.targets["name"].tolist()
-    assert np.allclose(diagnostics["estimate"], opened.matrix.astype(np.float64) @ weights, rtol=1e-12)
+    assert np.allclose(diagnostics["estimate"], opened.matrix.tocsr().astype(np.float64) @ weights, rtol=1e-12)
     assert diagnostics["achievable"].tolist() == [True] * 12 + [False]
     config = json.loads((context.output / "unified_run_config.json").read_text())
     assert config["unsupported_targets"] == ["state_10/snap/<&>"]
@@ -111,7 +111,7 @@ def test_a_checkpoint_in_scratch_is_taken_up(package: Path, tmp_path: Path) -> N
 
 def test_a_fit_that_does_not_improve_is_refused(package: Path, tmp_path: Path, package_parts: dict[str, Any]) -> None:
     solved = tmp_path / "solved"
-    exact = package_parts["matrix"].astype(np.float64) @ package_parts["initial_weights"]
+    exact = Package.open(package).matrix.matvec(package_parts["initial_weights"])
     exact[-1] = 7.0
     write_package(solved, **{**package_parts, "targets": package_parts["targets"].assign(value=exact)})
     reporter = Silent()
@@ -124,7 +124,7 @@ def test_a_fit_that_does_not_improve_is_refused(package: Path, tmp_path: Path, p
 def test_refusals_leave_nothing(package: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no preset"):
         fit_package(package, tmp_path / "weights", tmp_path / "scratch", FitSettings(preset="x"), Silent())
-    (package / "data.npy").write_bytes(b"damaged")
+    (package / "variants" / "data.npy").write_bytes(b"damaged")
     with pytest.raises(ArtifactError, match=r"data\.npy"):
         fit_package(package, tmp_path / "weights", tmp_path / "scratch", SETTINGS, Silent())
     assert [path.name for path in tmp_path.iterdir()] == ["package"]

@@ -77,7 +77,7 @@ def test_errors_are_those_of_the_weights(context: StageContext) -> None:
     package = Package.open(context.inputs["calibration_package"])
     weights = np.load(context.inputs["weights"] / "calibration_weights.npy")
     errors = pd.read_csv(context.output / "errors.csv")
-    exact = package.matrix.toarray().astype(np.float64) @ weights
+    exact = package.matrix.tocsr().toarray().astype(np.float64) @ weights
     value = package.targets["value"].to_numpy()
     assert errors["name"].tolist() == package.targets["name"].tolist()
     assert np.allclose(errors["estimate"], exact, rtol=1e-12)
