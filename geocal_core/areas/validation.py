@@ -85,7 +85,7 @@ def validate_areas(store: Store, keys: tuple[str, ...], reporter: Reporter) -> V
             raise ArtifactError("the calibration package is not of this target database", "materialise it again")
         quantities, row_quantity = quantities_of(targets, constraints)
         rows = _rows(one, targets)
-        calibrated = matrix[rows] @ np.where(columns_of(one, geography, places), weights, 0.0)
+        calibrated = package.matrix.estimates(np.where(columns_of(one, geography, places), weights, 0.0))[rows]
         simulated = _totals(population, quantities)[row_quantity[rows]]
         difference = np.abs(simulated - calibrated) / np.maximum(np.abs(calibrated), 1.0)
         table = pd.DataFrame(
