@@ -110,7 +110,9 @@ def test_without_targets_by_age_the_reference_gives_a_hundred() -> None:
 def test_schemes_are_chosen_by_name() -> None:
     matrix, targets, district = _reference_problem()
     survey = np.arange(1.0, 8.0)
-    found = {scheme: initial_weights(scheme, survey, district, PEOPLE, matrix, targets) for scheme in ("survey", "reference")}
+    found = {
+        scheme: initial_weights(scheme, survey, district, PEOPLE, lambda: matrix, targets) for scheme in ("survey", "reference")
+    }
     assert np.allclose(found["survey"], survey)
     assert found["reference"].tolist() == people_per_column(matrix, targets, district).tolist()
     with pytest.raises(ConfigError, match="there is no scheme 'equal' of initial weights; the schemes are survey, reference"):
