@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     areas = commands.add_parser("areas", help="the catalogue of areas and their files")
     actions = areas.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="keys and names of the 488 areas")
+    listing = actions.add_parser("list", help="keys and names of the areas")
     listing.set_defaults(run=_areas_list)
     validate = actions.add_parser("validate", help="simulate area files and compare with the calibrated totals")
     validate.add_argument("areas", nargs="+", metavar="AREA", help="keys, or CA* for a state and its districts")
@@ -220,9 +220,9 @@ def _fit(arguments: argparse.Namespace) -> int:
 
 def _areas_list(arguments: argparse.Namespace) -> int:
     del arguments
-    from geocal_core.places.catalogue import AREAS
+    from geocal_core.places.catalogue import catalogue
 
-    for area in AREAS:
+    for area in catalogue():
         print(f"{area.key:6s}  {area.level:8s}  {area.name}")
     return 0
 

@@ -227,7 +227,7 @@ _STAGES = (
     Stage(
         name="area_h5",
         output="areas/119",
-        inputs=("stratified_cps", "geography", "weights"),
+        inputs=("stratified_cps", "blocks", "geography", "weights"),
         settings=s.AreaSettings,
         run="geocal_core.areas.stage:build",
         group="areas",

@@ -1,4 +1,4 @@
-"""The partitions of ``area_h5``: the 488 areas, in the order of the catalogue.
+"""The partitions of ``area_h5``: the areas, in the order of the catalogue: 488, and the user's own after them.
 
 A run is stored as a range of keys, so a backfill of keys that lie side by side is one run. Each state is directly followed by
 its districts for that reason: ``CA...CA-52`` is California as a whole. Never reorder or rename keys: history is kept by key.
@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
-from geocal_core.places.catalogue import AREA_KEYS
+from geocal_core.places.catalogue import area_keys
 
-AREA_PARTITIONS = dg.StaticPartitionsDefinition(AREA_KEYS)
+KEYS = area_keys()
+
+AREA_PARTITIONS = dg.StaticPartitionsDefinition(KEYS)
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -23,7 +25,7 @@ def ranges(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
     wanted = set(keys)
     start: str | None = None
     previous = ""
-    for key in (*AREA_KEYS, ""):
+    for key in (*KEYS, ""):
         if key in wanted:
             start = start or key
         elif start is not None:

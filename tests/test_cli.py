@@ -86,6 +86,20 @@ def test_the_catalogue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(AREA_KEYS)
 
 
+def test_own_areas_are_listed_after_the_488(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(
+        "key,level,name,state,field,values,validation,source\nKINGS,county,Kings County,NY,county_fips,36047,state,Census\n"
+    )
+    monkeypatch.setenv("GEOCAL_AREAS", str(path))
+    assert main(["areas", "list"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["KINGS", "county", "Kings", "County"]
+    monkeypatch.setenv("GEOCAL_AREAS", str(tmp_path / "none.csv"))
+    assert "does not exist; name a csv file of areas" in refused(capsys, "areas", "list")
+
+
 def test_the_command_is_light_to_start() -> None:
     heavy = ("torch", "pandas", "policyengine_us", "h5py", "sklearn", "dagster")
     script = f"import sys, geocal_core.cli; print([m for m in {heavy!r} if m in sys.modules])"

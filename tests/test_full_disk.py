@@ -21,7 +21,7 @@ LIMITS = {
     "cps": 60_000,
     "target_db": 60_000,
     "blocks": 4_000,
-    "geography": 40_000,
+    "geography": 20_000,
     "weights": 60_000,
     "report": 20_000,
     "area_h5": 40_000,

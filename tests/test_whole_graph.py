@@ -15,6 +15,7 @@ from geocal_core.areas.assembly import columns_of
 from geocal_core.matrix.package import Package
 from geocal_core.places.assignment import read_geography
 from geocal_core.places.catalogue import area, areas_in
+from geocal_core.places.crosswalk import ColumnPlaces, Crosswalk
 from geocal_core.population import ENTITIES, GROUPS, read_h5
 from geocal_core.stages import STAGES
 from geocal_core.store import Store, digest_path
@@ -65,7 +66,7 @@ def test_places_form_a_chain_and_weights_add_up(tiny: Store) -> None:
                 for name in (
                     "block_geoid",
                     "tract_geoid",
-                    "county_geoid",
+                    "county_fips",
                     "state_fips",
                     "congressional_district_geoid",
                     "household_weight",
@@ -73,7 +74,7 @@ def test_places_form_a_chain_and_weights_add_up(tiny: Store) -> None:
             }
         block = read["block_geoid"].astype(str)
         assert (block.astype("U11") == read["tract_geoid"].astype(str)).all()
-        assert (block.astype("U5") == read["county_geoid"].astype(str)).all()
+        assert (block.astype("U5") == read["county_fips"].astype(str)).all()
         assert (block.astype("U2").astype(int) == read["state_fips"]).all()
         assert (read["congressional_district_geoid"] // 100 == read["state_fips"]).all()
         assert (read["household_weight"] > 0).all()
@@ -145,7 +146,9 @@ class Simulated:
 def test_the_matrix_times_the_weights_is_the_file(tiny: Store, key: str) -> None:
     package = Package.open(tiny.path("calibration/package"))
     weights = np.load(tiny.path("calibration/local/calibration_weights.npy"))
-    inside = columns_of(area(key), read_geography(tiny.path("calibration/geography_assignment.npz")))
+    geography = read_geography(tiny.path("calibration/geography_assignment.npz"))
+    places = ColumnPlaces.of(Crosswalk.open(tiny.path("places/blocks.parquet")), geography.block)
+    inside = columns_of(area(key), geography, places)
     calibrated = package.matrix.astype(np.float64) @ np.where(inside, weights, 0.0)
     simulated = Simulated(tiny.path(area(key).artifact))
     with sqlite3.connect(tiny.path("targets/policy_data.db")) as connection:
@@ -174,7 +177,7 @@ def test_no_variable_that_the_engine_computes_is_stored(tiny: Store) -> None:
     for artifact in ("microdata/cps_2024.h5", "microdata/stratified_extended_cps_2024.h5", area("DE").artifact):
         with h5py.File(tiny.path(artifact)) as file:
             links = {f"{entity}_id" for entity in ENTITIES} | {f"person_{group}_id" for group in GROUPS}
-            names = set(file) - links - {"county_geoid"}
+            names = set(file) - links
             entities = {name: file[f"{name}/2024"].attrs["entity"] for name in names}
         assert not [name for name in names if name not in known]
         assert not [name for name in names if not known[name].is_input_variable()]

@@ -1,10 +1,8 @@
 """The population of an area: the calibrated copies of households whose block lies in it.
 
 A column of the calibration matrix with a positive weight becomes a household of its own, with the values that the matrix was
-simulated from (``engine.place.at_place`` makes both) and with its weight, block, tract, county and district.
-
-Narrow for now: the engine is given no county, because the matrix is simulated without county rules. The county is written as
-``county_geoid``, a name that policyengine-us does not know and passes over with a warning; block and tract carry it too.
+simulated from (``engine.place.at_place`` makes both), with its weight and with all the geographies that its block lies in and
+policyengine-us has a name for. What ``at_place`` has said of the place is never overwritten.
 """
 
 from __future__ import annotations
@@ -16,21 +14,28 @@ from geocal_core.engine.place import at_place
 from geocal_core.errors import ArtifactError
 from geocal_core.places.assignment import Geography
 from geocal_core.places.catalogue import Area
+from geocal_core.places.crosswalk import ColumnPlaces
 from geocal_core.population import Population
 
-_FIRST_DIGITS = {"tract_geoid": 11, "county_geoid": 5}
+_GEOGRAPHIES = ("tract_geoid", "county_fips", "cbsa_code", "place_fips", "sldu", "sldl", "vtd", "puma", "zcta")
 
 
-def columns_of(area: Area, geography: Geography) -> NDArray[np.bool_]:
-    """Which columns of the calibration matrix lie in an area, shape (n_columns,)."""
+def columns_of(area: Area, geography: Geography, places: ColumnPlaces) -> NDArray[np.bool_]:
+    """Which columns of the calibration matrix lie in an area, shape (n_columns,).
+
+    Raises
+    ------
+    ConfigError
+        If one of the codes that the area consists of is that of no block.
+    """
     if area.level == "national":
         return np.ones(len(geography.block), dtype=bool)
-    if area.counties:
-        return np.isin(geography.county, np.array(area.counties, dtype="S5"))
+    if area.field:
+        return places.inside(area.field, area.values, area.state)
     return np.isin(geography.district, np.array(area.districts, dtype=np.int32))
 
 
-def active_columns(area: Area, geography: Geography, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+def active_columns(area: Area, geography: Geography, places: ColumnPlaces, weights: NDArray[np.float64]) -> NDArray[np.int64]:
     """Columns of an area with a positive weight, ascending.
 
     Raises
@@ -38,14 +43,19 @@ def active_columns(area: Area, geography: Geography, weights: NDArray[np.float64
     ArtifactError
         If there is none: an empty dataset would look like an answer.
     """
-    columns = np.flatnonzero(columns_of(area, geography) & (weights > 0))
+    columns = np.flatnonzero(columns_of(area, geography, places) & (weights > 0))
     if not len(columns):
         raise ArtifactError(f"no household of the calibrated file lies in {area.key}", "fit with more clones or records")
     return columns
 
 
 def assemble(
-    base: Population, geography: Geography, weights: NDArray[np.float64], columns: NDArray[np.int64], seed: int
+    base: Population,
+    geography: Geography,
+    places: ColumnPlaces,
+    weights: NDArray[np.float64],
+    columns: NDArray[np.int64],
+    seed: int,
 ) -> Population:
     """The population of some columns, renumbered from 0.
 
@@ -54,6 +64,8 @@ def assemble(
     base : Population
         The stratified file.
     geography : Geography
+    places : ColumnPlaces
+        The geographies of its columns.
     weights : ndarray of float64, shape (n_columns,)
     columns : ndarray of int64
         The columns to take, in the order of the households of the result.
@@ -62,13 +74,11 @@ def assemble(
     """
     households, clones = geography.household[columns], geography.clone[columns]
     population = at_place(base, households, clones, geography.state[columns], seed)
-    block = np.char.decode(geography.block[columns], "ascii")
-    places = {"block_geoid": block} | {name: block.astype(f"U{digits}") for name, digits in _FIRST_DIGITS.items()}
-    return population.with_variables(
-        "household",
-        {
-            "household_weight": weights[columns].astype(np.float32),
-            "congressional_district_geoid": geography.district[columns].astype(np.int32),
-            **places,
-        },
-    )
+    known = {
+        "block_geoid": np.char.decode(geography.block[columns], "ascii"),
+        "congressional_district_geoid": geography.district[columns].astype(np.int32),
+        **{field: places.values(field, columns) for field in _GEOGRAPHIES},
+    }
+    unsaid = {name: codes for name, codes in known.items() if name not in population}
+    weight = weights[columns].astype(np.float32)
+    return population.with_variables("household", {"household_weight": weight, **unsaid})

@@ -1,9 +1,9 @@
 """Stage ``area_h5``: write the dataset of each wanted area.
 
 One H5 file an area, each made by one worker process and committed by its own manifest, so that a killed run has lost only
-the files that were being written. An area is made again when its fingerprint changes: its columns, their weights, blocks and
-districts, the stratified file, the settings, the code or the engine's version. Weights of another geography, stratified file
-or seed than those given are refused: the files would hold other households than the ones that were calibrated.
+the files that were being written. An area is made again when its fingerprint changes: its columns, their weights, blocks
+and geographies, the stratified file, the settings, the code or the engine's version. Weights of another geography, stratified
+file or seed than those given are refused: the files would hold other households than the ones that were calibrated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from geocal_core.areas.assembly import active_columns, assemble
 from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.places.assignment import Geography, read_geography
-from geocal_core.places.catalogue import AREA_KEYS, Area, area
+from geocal_core.places.catalogue import Area, area, area_keys
+from geocal_core.places.crosswalk import ColumnPlaces, Crosswalk
 from geocal_core.places.states import STATES
 from geocal_core.population import Population, read_h5, write_h5
 from geocal_core.settings import as_config
@@ -44,6 +45,7 @@ class _Workshop:
     store: Store
     base: Population
     geography: Geography
+    places: ColumnPlaces
     weights: NDArray[np.float64]
     seed: int
     manifest: Manifest
@@ -53,9 +55,12 @@ _workshop: _Workshop | None = None
 
 
 def build(context: StageContext) -> dict[str, Value]:
-    """Write the wanted areas (all 488 if none is named) and check that they add up."""
-    areas = [area(key) for key in context.areas or AREA_KEYS]
+    """Write the wanted areas (all of them if none is named) and check that they add up."""
+    areas = [area(key) for key in context.areas or area_keys()]
     workshop = _open(context)
+    for one in areas:
+        if one.field:  # a code that no block has is refused before anything is made
+            workshop.places.crosswalk.holding(one.field, one.values, one.state)
     done: list[tuple[Area, Manifest, bool]] = []
     for one, manifest, reused in _make_all(workshop, areas):
         done.append((one, manifest, reused))
@@ -94,7 +99,8 @@ def _open(context: StageContext) -> _Workshop:
         engine_version=engine_version(stage),
         config=as_config(context.settings),
     )
-    return _Workshop(context.store, base, geography, weights, context.settings.seed, common)
+    places = ColumnPlaces.of(Crosswalk.open(context.inputs["blocks"]), geography.block)
+    return _Workshop(context.store, base, geography, places, weights, context.settings.seed, common)
 
 
 def read_weights(context: StageContext, geography: Geography) -> NDArray[np.float64]:
@@ -164,7 +170,7 @@ def _make(one: Area) -> tuple[Manifest, bool]:
     workshop = _workshop
     if workshop is None:
         raise RuntimeError("an area is made only while a workshop is open")
-    columns = active_columns(one, workshop.geography, workshop.weights)
+    columns = active_columns(one, workshop.geography, workshop.places, workshop.weights)
     wanted = _fingerprint(workshop, columns)
     if workshop.store.is_current(one.artifact, wanted):
         manifest = workshop.store.manifest(one.artifact)
@@ -172,7 +178,7 @@ def _make(one: Area) -> tuple[Manifest, bool]:
             manifest = replace(manifest, inputs=workshop.manifest.inputs)
             workshop.store.commit(manifest)
             return manifest, True
-    population = assemble(workshop.base, workshop.geography, workshop.weights, columns, workshop.seed)
+    population = assemble(workshop.base, workshop.geography, workshop.places, workshop.weights, columns, workshop.seed)
     population.validate()
     path = workshop.store.path(one.artifact)
     with atomic(path) as temporary:
@@ -208,9 +214,21 @@ def _fingerprint(workshop: _Workshop, columns: NDArray[np.int64]) -> str:
             "columns": digest_bytes(columns.tobytes()),
             "weights": digest_bytes(workshop.weights[columns].tobytes()),
             "blocks": digest_bytes(workshop.geography.block[columns].tobytes()),
+            "geographies": _digest_of_geographies(workshop, columns),
             "districts": digest_bytes(workshop.geography.district[columns].tobytes()),
         }
     )
+
+
+def _digest_of_geographies(workshop: _Workshop, columns: NDArray[np.int64]) -> str:
+    """Digest of all codes of the columns' blocks: a block that comes to lie in another place changes the files that hold it."""
+    digests = {}
+    for field, (codes, texts) in workshop.places.crosswalk.codes.items():
+        mine = codes[workshop.places.row[columns]]
+        used = np.bincount(mine, minlength=len(texts)) > 0
+        rank = np.cumsum(used, dtype=np.int32)[mine]  # a number that codes of other areas do not change
+        digests[field] = [digest_bytes(rank.tobytes()), *texts[used].tolist()]
+    return fingerprint(digests)
 
 
 def _check_levels(context: StageContext, geography: Geography) -> None:

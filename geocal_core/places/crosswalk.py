@@ -159,6 +159,40 @@ class Crosswalk:
         return as_text(self.block[rows], BLOCK_DIGITS)
 
 
+@dataclass(frozen=True)
+class ColumnPlaces:
+    """Where the columns of the calibration matrix lie, in all geographies.
+
+    Attributes
+    ----------
+    crosswalk : Crosswalk
+    row : ndarray of int64, shape (n_columns,)
+        Position of each column's block.
+    """
+
+    crosswalk: Crosswalk
+    row: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, crosswalk: Crosswalk, block: NDArray[np.bytes_]) -> ColumnPlaces:
+        """The places of columns, given their blocks.
+
+        Raises
+        ------
+        ArtifactError
+            If a block is not in the crosswalk.
+        """
+        return cls(crosswalk, crosswalk.rows(block))
+
+    def values(self, field: str, columns: NDArray[np.int64]) -> NDArray[np.str_]:
+        """Codes of a geography for some columns."""
+        return self.crosswalk.values(field, self.row[columns])
+
+    def inside(self, field: str, values: Sequence[str], state: str | None) -> NDArray[np.bool_]:
+        """Which columns lie in any of some geographies, within a state if one is given."""
+        return self.crosswalk.holding(field, values, state)[self.row]
+
+
 def _numbered(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
     """Small whole numbers replaced by their ranks among those that there are, and how many there are; -1 stays."""
     there = np.zeros(int(values.max()) + 2, dtype=np.bool_)

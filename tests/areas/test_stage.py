@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from geocal_core.areas.stage import build
 from geocal_core.context import StageContext
 from geocal_core.engine.takeup import rates
 from geocal_core.errors import ArtifactError, ConfigError, GeocalError
-from geocal_core.places.assignment import Geography, assign
+from geocal_core.places.assignment import Geography, assign, write_geography
 from geocal_core.places.catalogue import area
 from geocal_core.population import Population, read_h5, write_h5
 from geocal_core.progress import Silent
@@ -26,24 +27,34 @@ from tests.population.conftest import random_population
 KEYS = ("US", "DE", "DE-01", "NY", "NY-12", "WY", "WY-01", "NYC")
 
 
+def small_blocks() -> pd.DataFrame:
+    """Five blocks in each of four districts; the first two of each lie in a place, which has the same code in all states.
+
+    The blocks of New York's 12th district are those of New York City, one in each borough.
+    """
+    boroughs = ["36005", "36047", "36061", "36081", "36085"]
+    homes = {
+        1001: (["10001"] * 5, "20100"),
+        5601: (["56001"] * 5, ""),
+        3612: (boroughs, "35620"),
+        3601: (["36103"] * 5, "35620"),
+    }
+    rows = [
+        (f"{county}{n:010d}", district, 100 + n, "00100" if n < 2 else "", cbsa, f"{district % 100:03d}")
+        for district, (counties, cbsa) in homes.items()
+        for n, county in enumerate(counties)
+    ]
+    columns = ["block_geoid", "district", "population", "place_fips", "cbsa_code", "sldu"]
+    table = pd.DataFrame(rows, columns=columns).sort_values("block_geoid", ignore_index=True)
+    empty = dict.fromkeys(("sldl", "vtd", "puma", "zcta"), "")
+    kinds = {"district": "int32"} | dict.fromkeys((*columns[3:], *empty), "category")
+    return table.assign(**empty).astype(kinds)
+
+
 def small_geography(households: int, clones: int) -> Geography:
-    places = {1001: "10001", 5601: "56001", 3612: "36061", 3601: "36103"}
-    rows = [(f"{county}{n:010d}", district, 100 + n) for district, county in places.items() for n in range(5)]
-    blocks = pd.DataFrame(rows, columns=["block_geoid", "district", "population"]).sort_values("block_geoid", ignore_index=True)
-    agi = pd.Series(1.0, index=sorted(places))
-    return assign(blocks.astype({"district": "int32"}), np.zeros(households, dtype=bool), agi, clones, 0)
-
-
-def save_geography(path: Path, geography: Geography) -> None:
-    np.savez(
-        path,
-        block_geoid=geography.block,
-        cd_geoid=geography.district,
-        county_fips=geography.county,
-        state_fips=geography.state,
-        n_records=np.array([geography.n_records]),
-        n_clones=np.array([geography.n_clones]),
-    )
+    blocks = small_blocks()
+    agi = pd.Series(1.0, index=sorted(set(blocks["district"])))
+    return assign(blocks, np.zeros(households, dtype=bool), agi, clones, 0)
 
 
 @pytest.fixture
@@ -52,7 +63,8 @@ def context(tmp_path: Path) -> StageContext:
     geography = small_geography(30, 20)
     weights = np.random.default_rng(0).random(600) * (np.random.default_rng(1).random(600) < 0.7)
     write_h5(base, tmp_path / "base.h5")
-    save_geography(tmp_path / "geography.npz", geography)
+    write_geography(tmp_path / "geography.npz", geography)
+    small_blocks().to_parquet(tmp_path / "blocks.parquet", index=False)
     (tmp_path / "weights").mkdir()
     np.save(tmp_path / "weights" / "calibration_weights.npy", weights)
     calibrated = {"package_inputs": {"stratified_cps": "a", "geography": "b", "target_db": "t"}, "package_seed": 0}
@@ -61,10 +73,11 @@ def context(tmp_path: Path) -> StageContext:
         name="area_h5",
         inputs={
             "stratified_cps": tmp_path / "base.h5",
+            "blocks": tmp_path / "blocks.parquet",
             "geography": tmp_path / "geography.npz",
             "weights": tmp_path / "weights",
         },
-        input_digests={"stratified_cps": "a", "geography": "b", "weights": "c"},
+        input_digests={"stratified_cps": "a", "blocks": "p", "geography": "b", "weights": "c"},
         output=tmp_path / "unused",
         scratch=tmp_path / "scratch",
         settings=AreaSettings(),
@@ -97,7 +110,7 @@ def test_a_file_holds_the_weighted_copies_of_its_area(context: StageContext) -> 
         "US": np.ones(600, dtype=bool),
         "DE": geography.state == 10,
         "NY-12": geography.district == 3612,
-        "NYC": np.char.startswith(geography.block, b"36061"),
+        "NYC": np.isin(geography.county, [b"36005", b"36047", b"36061", b"36081", b"36085"]),
     }
     for key, chosen in inside.items():
         columns = [c for c in range(600) if chosen[c] and weights[c] > 0]
@@ -106,6 +119,11 @@ def test_a_file_holds_the_weighted_copies_of_its_area(context: StageContext) -> 
         assert population.count("household") == len(columns)
         np.testing.assert_allclose(population.weights, weights[columns], rtol=1e-6)
         assert population["block_geoid"].tolist() == [geography.block[c].decode() for c in columns]
+        of_block = small_blocks().astype(str).set_index("block_geoid").loc[population["block_geoid"]]
+        for field in ("place_fips", "cbsa_code", "sldu", "sldl", "vtd", "puma", "zcta"):
+            assert population[field].tolist() == of_block[field].tolist(), field
+        assert population["county_fips"].tolist() == [block[:5] for block in population["block_geoid"].tolist()]
+        assert population["tract_geoid"].tolist() == [block[:11] for block in population["block_geoid"].tolist()]
         assert population["congressional_district_geoid"].tolist() == [geography.district[c] for c in columns]
         ages = [base["age"][base.household_of("person") == c % 30] for c in columns]
         np.testing.assert_allclose(population["age"], np.concatenate(ages))
@@ -154,7 +172,7 @@ def test_a_block_that_moves_to_another_district_is_seen_in_every_file_that_holds
     build(context)
     geography = small_geography(30, 20)
     moved = replace(geography, district=np.where(geography.district == 3601, 3602, geography.district).astype(np.int32))
-    save_geography(context.inputs["geography"], moved)
+    write_geography(context.inputs["geography"], moved)
     again = replace(context, reporter=Silent(), areas=("US", "DE", "NY"))
     build(again)
     assert isinstance(again.reporter, Silent)
@@ -163,6 +181,67 @@ def test_a_block_that_moves_to_another_district_is_seen_in_every_file_that_holds
         districts = read(again, key)["congressional_district_geoid"]
         assert 3602 in districts
         assert 3601 not in districts
+
+
+OWN = """\
+key,level,name,state,field,values,validation,source
+ALBANY,city,A place of two blocks in each district of New York,NY,place_fips,00100,state,made up
+METRO,metro,All of New York,,cbsa_code,35620,national,made up
+LOWER,county,Two counties in two states,,county_fips,10001 36103,national,made up
+"""
+
+
+@pytest.fixture
+def own_areas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "own.csv"
+    path.write_text(OWN)
+    monkeypatch.setenv("GEOCAL_AREAS", str(path))
+    return path
+
+
+def test_an_area_by_a_line_of_data_holds_exactly_its_columns(context: StageContext, own_areas: Path) -> None:
+    build(replace(context, areas=("ALBANY", "METRO", "LOWER")))
+    weights, blocks = weights_of(context), small_blocks().astype(str).set_index("block_geoid")
+    names = [block.decode() for block in small_geography(30, 20).block]
+    inside = {
+        "ALBANY": lambda block: block[:2] == "36" and blocks.loc[block, "place_fips"] == "00100",
+        "METRO": lambda block: blocks.loc[block, "cbsa_code"] == "35620",
+        "LOWER": lambda block: block[:5] in ("10001", "36103"),
+    }
+    folders = {"ALBANY": "cities", "METRO": "metros", "LOWER": "counties"}
+    for key, rule in inside.items():
+        assert area(key).artifact == f"areas/119/{folders[key]}/{key}.h5"
+        columns = [c for c in range(600) if weights[c] > 0 and rule(names[c])]
+        population = read(context, key)
+        assert population["block_geoid"].tolist() == [names[c] for c in columns]
+        np.testing.assert_allclose(population.weights, weights[columns], rtol=1e-6)
+
+
+def test_a_code_that_no_block_has_is_refused_before_anything_is_made(context: StageContext, own_areas: Path) -> None:
+    own_areas.with_name("wrong.csv").write_text(OWN.replace(",00100,", ",99999,"))
+    os.environ["GEOCAL_AREAS"] = str(own_areas.with_name("wrong.csv"))  # taken back by the fixture
+    with pytest.raises(ConfigError, match="no populated block of NY has place_fips '99999'"):
+        build(replace(context, areas=("US", "METRO", "ALBANY")))
+    assert not context.store.path("areas").exists()
+
+
+def test_a_block_that_comes_to_lie_in_another_place_is_seen(context: StageContext) -> None:
+    build(context)
+    moved = small_blocks().astype({"sldu": str})
+    moved.loc[moved["district"] == 5601, "sldu"] = "009"
+    moved.astype({"sldu": "category"}).to_parquet(context.inputs["blocks"], index=False)
+    again = replace(context, reporter=Silent(), input_digests={**context.input_digests, "blocks": "q"})
+    build(again)
+    assert isinstance(again.reporter, Silent)
+    assert {key for key, facts in again.reporter.partitions.items() if not facts["reused"]} == {"US", "WY", "WY-01"}
+    assert set(read(again, "WY")["sldu"]) == {"009"}
+
+
+def test_a_geography_of_other_blocks_is_refused(context: StageContext) -> None:
+    small_blocks().iloc[:-1].to_parquet(context.inputs["blocks"], index=False)
+    with pytest.raises(ArtifactError, match="block 560010000000004 is not among the blocks of the crosswalk"):
+        build(context)
+    assert not context.store.path("areas").exists()
 
 
 def of_another_file(context: StageContext) -> StageContext:
