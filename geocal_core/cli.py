@@ -20,6 +20,7 @@ from typing import Any
 
 from geocal_core import __version__
 from geocal_core.errors import ArtifactError, ConfigError, GeocalError, system_error
+from geocal_core.matrix.command import add_parser as add_package
 from geocal_core.profiles import profile
 from geocal_core.progress import Pipes, Reporter, Terminal
 from geocal_core.running import StageResult, run_stage
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     stage.set_defaults(run=_stage)
 
     add_targets(commands)
+    add_package(commands)
 
     fit = commands.add_parser("fit", help="fit weights to a saved calibration package")
     fit.add_argument("package", type=Path)

@@ -7,8 +7,10 @@ so these are numbered from 0.
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -266,9 +268,9 @@ def reference_content(package: Package, blocks: NDArray[np.bytes_] | None = None
             "seed": package.seed,
             "geocal_digest": package.digest,
         },
-        "initial_weights": package.initial_weights,
-        "cd_geoid": package.district.astype(str),
-        "block_geoid": None if blocks is None else blocks.astype(str),
+        "initial_weights": np.asarray(package.initial_weights),
+        "cd_geoid": np.asarray(package.district).astype(str),
+        "block_geoid": None if blocks is None else np.asarray(blocks).astype(str),
     }
 
 
@@ -280,7 +282,11 @@ def _measured(name: str, variable: str, reform_id: int) -> Quantity:
     except ConfigError as error:
         raise ArtifactError(f"the name of the row {name} cannot be read ({error.what})") from error
     told = tuple(sorted(rule for rule in rules if rule.variable not in _UNTOLD))
-    return Quantity(str(variable), told, str(variable) if reform_id and reform_id > 0 else "")
+    quantity = Quantity(str(variable), told, str(variable) if reform_id and reform_id > 0 else "")
+    what = str(replace(quantity, constraints=()))
+    if name.split("/")[1:2] != [what]:
+        raise ArtifactError(f"the row {name} is not named after {what}, which its target is of")
+    return quantity
 
 
 @dataclass
@@ -335,3 +341,37 @@ def _of_level(
     values = np.zeros(len(key), dtype=np.float32)
     values[part.indices] = part.data
     return values, np.isin(key, place)
+
+
+def blocks_of(path: Path, package: Package) -> NDArray[np.bytes_]:
+    """Census block of each column from the assignment (``geography_assignment.npz``) that the package was made with.
+
+    Raises
+    ------
+    ArtifactError
+        If it is no whole assignment, or of other places than the package's.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as parts:
+            blocks, districts = parts["block_geoid"], parts["cd_geoid"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{path} is no whole geography assignment ({printable(str(error))})") from error
+    if not np.array_equal(districts, package.district):
+        raise ArtifactError(f"{path} places the columns in other districts than the package", "give that of the same run")
+    return np.asarray(blocks)
+
+
+def write_plain(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write the entries of the reference's dict as a folder of plain files, one each.
+
+    ``X_sparse.npz`` (``scipy.sparse.load_npz``), ``targets_df.parquet``, ``target_names.json``, ``metadata.json`` and arrays
+    (``.npy``); an entry that is None has no file.
+    """
+    folder.mkdir(parents=True)
+    sparse.save_npz(folder / "X_sparse.npz", content["X_sparse"], compressed=False)
+    content["targets_df"].to_parquet(folder / "targets_df.parquet", index=False)
+    for name in ("target_names", "metadata"):
+        (folder / f"{name}.json").write_text(json.dumps(content[name], indent=1) + "\n", encoding="utf-8")
+    for name in ("initial_weights", "cd_geoid", "block_geoid"):
+        if content[name] is not None:
+            np.save(folder / f"{name}.npy", content[name], allow_pickle=False)

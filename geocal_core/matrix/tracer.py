@@ -100,11 +100,19 @@ def row_named(package: Package, text: str) -> int:
     position = {one: at for at, one in enumerate(names)}
     if name in position:
         return position[name]
-    area = name.partition("/")[0]
-    near = get_close_matches(name, [one for one in names if one.partition("/")[0] == area] or names, n=3, cutoff=0.3)
+    near = _near(name, names)
     raise ConfigError(
         f"the package has no row {text!r}", f"near it are {'  '.join(near)}" if near else "give its name or number"
     )
+
+
+def _near(name: str, names: Sequence[str]) -> list[str]:
+    """Names near one: of the same place if it has any, and of the variables nearest to its own."""
+    area, _, what = name.partition("/")
+    here = [one for one in names if one.partition("/")[0] == area] or list(names)
+    variable_of = {one: one.split("/")[1] for one in here if one.count("/") > 1}
+    nearest = get_close_matches(what.partition("/")[0], sorted(set(variable_of.values())), n=2)
+    return get_close_matches(name, [one for one in here if variable_of.get(one) in nearest], n=3, cutoff=0.3)
 
 
 def row_in_words(package: Package, row: int) -> str:
