@@ -149,11 +149,21 @@ class PackageSettings:
         Seed of the take-up draws.
     targets : str
         Which targets get a row and which of them are held out: ``default``, ``full``, ``holdout`` or a YAML file.
+    takeup : str
+        How take-up is drawn: ``counter``, or ``reference`` for comparison with the reference system's files.
+    initial_weights : str
+        Weights at which a fit starts: ``survey`` (the survey's, spread over clones by place shares) or ``reference`` (the
+        reference system's people per column).
+    checked_columns : int
+        Columns of each state that are simulated a second time, plainly, and must come out the same; 0 for none.
     """
 
     year: int = 2024
     seed: int = 0
     targets: str = "default"
+    takeup: str = "counter"
+    initial_weights: str = "survey"
+    checked_columns: int = 20
 
 
 @dataclass(frozen=True)
@@ -178,10 +188,11 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class AreaSettings:
-    """The area files: year and seed of the take-up draws, which must be those of the package."""
+    """The area files: year, seed and scheme of the take-up draws, which must be those of the package."""
 
     year: int = 2024
     seed: int = 0
+    takeup: str = "counter"
 
 
 @dataclass(frozen=True)

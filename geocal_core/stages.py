@@ -211,7 +211,7 @@ _STAGES = (
     Stage(
         name="calibration_package",
         output="calibration/package",
-        inputs=("stratified_cps", "target_db", "geography"),
+        inputs=("stratified_cps", "target_db", "geography", "blocks"),
         settings=s.PackageSettings,
         run="geocal_core.matrix.builder:build",
         outside=_SELECTION,
@@ -220,7 +220,7 @@ _STAGES = (
         kinds=("numpy", "policyengine"),
         modules=("matrix", "engine", "targets"),
         engine=True,
-        checks=("package_valid", "package_supported"),
+        checks=("values_exact", "package_valid", "package_supported"),
     ),
     _fit("weights", "calibration/local", "Household weights of the local fit, with diagnostics and the checkpoint."),
     _fit("national_weights", "calibration/national", "Household weights of the national fit, which keeps fewer records."),

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geocal_core.engine.place import at_place
+from geocal_core.engine.place import Places, at_place
+from geocal_core.engine.takeup import TakeUp
 from geocal_core.errors import ArtifactError
 from geocal_core.places.assignment import Geography
 from geocal_core.places.catalogue import Area
@@ -53,11 +54,12 @@ def assemble(
     base: Population,
     geography: Geography,
     places: ColumnPlaces,
+    where: Places,
+    takeup: TakeUp,
     weights: NDArray[np.float64],
     columns: NDArray[np.int64],
-    seed: int,
 ) -> Population:
-    """The population of some columns, renumbered from 0.
+    """The population of some columns; a household is numbered by its column, so it has one number in every file.
 
     Parameters
     ----------
@@ -66,14 +68,16 @@ def assemble(
     geography : Geography
     places : ColumnPlaces
         The geographies of its columns.
+    where : Places
+        What the engine is told of the places of its columns.
+    takeup : TakeUp
+        That of ``base``, as the calibration package drew it.
     weights : ndarray of float64, shape (n_columns,)
     columns : ndarray of int64
         The columns to take, in the order of the households of the result.
-    seed : int
-        Seed of the take-up draws, that of the calibration package.
     """
     households, clones = geography.household[columns], geography.clone[columns]
-    population = at_place(base, households, clones, geography.state[columns], seed)
+    population = at_place(base, households, clones, where.take(columns), takeup)
     known = {
         "block_geoid": np.char.decode(geography.block[columns], "ascii"),
         "congressional_district_geoid": geography.district[columns].astype(np.int32),

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from geocal_core.areas.assembly import active_columns, assemble
 from geocal_core.context import StageContext
+from geocal_core.engine.place import Places, places_of_columns
+from geocal_core.engine.takeup import TakeUp
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.places.assignment import Geography, read_geography
 from geocal_core.places.catalogue import Area, area, area_keys
@@ -46,8 +48,9 @@ class _Workshop:
     base: Population
     geography: Geography
     places: ColumnPlaces
+    where: Places
+    takeup: TakeUp
     weights: NDArray[np.float64]
-    seed: int
     manifest: Manifest
 
 
@@ -100,7 +103,8 @@ def _open(context: StageContext) -> _Workshop:
         config=as_config(context.settings),
     )
     places = ColumnPlaces.of(Crosswalk.open(context.inputs["blocks"]), geography.block)
-    return _Workshop(context.store, base, geography, places, weights, context.settings.seed, common)
+    takeup = TakeUp.of(base, context.settings.seed, context.settings.takeup)
+    return _Workshop(context.store, base, geography, places, places_of_columns(places), takeup, weights, common)
 
 
 def read_weights(context: StageContext, geography: Geography) -> NDArray[np.float64]:
@@ -178,7 +182,9 @@ def _make(one: Area) -> tuple[Manifest, bool]:
             manifest = replace(manifest, inputs=workshop.manifest.inputs)
             workshop.store.commit(manifest)
             return manifest, True
-    population = assemble(workshop.base, workshop.geography, workshop.places, workshop.weights, columns, workshop.seed)
+    population = assemble(
+        workshop.base, workshop.geography, workshop.places, workshop.where, workshop.takeup, workshop.weights, columns
+    )
     population.validate()
     path = workshop.store.path(one.artifact)
     with atomic(path) as temporary:

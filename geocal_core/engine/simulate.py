@@ -14,7 +14,8 @@ import ctypes
 import gc
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geocal_core.engine.reads import Node
 from geocal_core.engine.variables import check_inputs, check_outputs, tax_benefit_system, value_kind
 from geocal_core.errors import ConfigError
 from geocal_core.population import ENTITIES, Population
 
 Values = NDArray[np.generic]
+
+Known = Mapping[Node, Values]
+"""Values of nodes, one for each unit of the variable's entity."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class _InMemory:
         return {name: {self.time_period: column} for entity in ENTITIES for name, column in tables[entity].items()}
 
 
-def simulate(population: Population, variables: Sequence[str], year: int) -> dict[str, Values]:
+def simulate(population: Population, variables: Sequence[str], year: int, known: Known | None = None) -> dict[str, Values]:
     """Values of variables for every unit of their own entity, in the order of the population.
 
     Parameters
@@ -59,6 +64,8 @@ def simulate(population: Population, variables: Sequence[str], year: int) -> dic
         Any of the engine's variables that are local (see ``variables.nonlocal_variables``).
     year : int
         Must be the population's own: bringing amounts to another year is the work of the microdata stages.
+    known : Known, optional
+        What is known of calculated variables already, for the units of the population; it is taken as it is.
 
     Returns
     -------
@@ -72,39 +79,65 @@ def simulate(population: Population, variables: Sequence[str], year: int) -> dic
         If a variable is unknown or not local, the population holds anything but inputs of the engine, the year differs, or
         the engine needs an input that is not there (SPM thresholds need a county).
     """
+    wanted = list(dict.fromkeys(variables))
+    check_outputs(wanted)
+    with simulation_of(population, year, known or {}) as simulation:
+        values = {name: value_of(simulation, name, year) for name in wanted}
+    release_memory()
+    return values
+
+
+@contextmanager
+def simulation_of(population: Population, year: int, known: Known) -> Iterator[Any]:
+    """A simulation of the engine for as long as the context lasts; see ``simulate`` for what is asked of the arguments.
+
+    Who opens it calls ``release_memory`` when nothing refers to it any more.
+    """
     if year != population.period:
         raise ConfigError(
             f"the population speaks of {population.period}, not of {year}",
             f"simulate {population.period}, or age the population",
         )
-    wanted = list(dict.fromkeys(variables))
-    check_outputs(wanted)
     check_inputs(population)
-    values = _calculate(population, wanted)
-    release_memory()
-    return values
-
-
-def _calculate(population: Population, variables: list[str]) -> dict[str, Values]:
     tax_benefit_system()
     from policyengine_us import Simulation
 
     simulation = Simulation(dataset=_InMemory(population))
     _adopt_pinned_systems(simulation.tax_benefit_system)
+    for node, values in known.items():
+        _take_as_known(simulation, node, values)
     try:
         # Formulas divide by zero and then replace the result; numpy's warnings of it would only bury what matters.
         with np.errstate(divide="ignore", invalid="ignore"):
-            return {name: _native(simulation, name, population.period) for name in variables}
+            yield simulation
     finally:
         _let_go(simulation)
 
 
-def _native(simulation: Any, variable: str, year: int) -> Values:
+def value_of(simulation: Any, variable: str, year: int) -> Values:
+    """Values of a variable in a year, enums and texts as str."""
     try:
         values = np.asarray(simulation.calculate(variable, year, decode_enums=True))
     except ValueError as error:
         raise ConfigError(f"policyengine-us cannot compute {variable} of this population ({error})") from error
     return values.astype(str) if value_kind(variable) is str else values
+
+
+def node_value(simulation: Any, node: Node) -> Values:
+    """Values of a variable in a period as the engine holds them, enums as its arrays of codes."""
+    variable, period = node
+    values: Values = simulation.calculate(variable, period)
+    return values
+
+
+def _take_as_known(simulation: Any, node: Node, values: Values) -> None:
+    """Store values where the engine keeps what it has calculated, so that it calculates them no more."""
+    from policyengine_core.periods import period as period_of
+
+    variable, text = node
+    period = period_of(text)
+    simulation.get_holder(variable).put_in_cache(values, period, simulation.branch_name, derived=True)
+    simulation._fast_cache[(variable, period)] = values
 
 
 def _adopt_pinned_systems(system: Any) -> None:

@@ -72,6 +72,11 @@ def value_kind(variable: str) -> type:
     return kind if kind in (bool, int, float) else str
 
 
+def default_values(variable: str, units: int) -> Any:
+    """What the engine takes for a variable of which it knows nothing, for a number of units, in its own kind of array."""
+    return _definition(variable).default_array(units)
+
+
 def enum_names(variable: str) -> tuple[str, ...]:
     """Names of the values that an enum variable may take; empty for any other variable."""
     values = getattr(_definition(variable), "possible_values", None)

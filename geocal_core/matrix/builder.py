@@ -1,8 +1,8 @@
-"""The calibration matrix: a row per target, a column per (household, clone), and the package that holds it.
+"""The calibration package built: targets chosen, every column valued in its own place, and all of it written.
 
-The plain and exact way: every column is simulated in its own state with its own take-up (``chunks``), each distinct quantity
-once, and a target's row is its quantity in the columns of its place. Narrow: rules below the level of the state are not
-simulated (``engine.place``), changes under a reform are refused (``quantities``), and the explicit matrix is built in memory.
+What a target measures is a quantity (``quantities``); a quantity is valued for every (household, clone) in its place with its
+take-up (``chunks``, kept in ``cache``); a target's row is its quantity in the columns of its place (``factored``). What a build
+needs of memory and disk is said, and refused, before it starts (``needs``).
 """
 
 from __future__ import annotations
@@ -12,15 +12,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
+from geocal_core.engine.copies import Copies, Question
+from geocal_core.engine.place import places_of_columns
+from geocal_core.engine.takeup import TakeUp
 from geocal_core.errors import ArtifactError, ConfigError
-from geocal_core.matrix.chunks import Work, plan, simulate_columns
+from geocal_core.matrix.cache import World
+from geocal_core.matrix.chunks import CHUNK_COLUMNS, InexactError, Work, plan, simulate_chunks, wanted_variables
+from geocal_core.matrix.factored import FactoredMatrix
+from geocal_core.matrix.initial_weights import initial_weights
+from geocal_core.matrix.needs import check_needs
 from geocal_core.matrix.package import Package, write_package
 from geocal_core.matrix.quantities import quantities_of
+from geocal_core.matrix.quantity import Quantity, groups_of, quantity_table
+from geocal_core.matrix.variants import Variants
 from geocal_core.places.assignment import Geography, read_geography
+from geocal_core.places.crosswalk import ColumnPlaces, Crosswalk
+from geocal_core.places.states import state_of_fips
 from geocal_core.population import Population, read_h5
-from geocal_core.stages import engine_version, stage_named
+from geocal_core.stages import code_version, engine_version, stage_named
 from geocal_core.targets.select import load_targets
 from geocal_core.targets.selection import read_selection, selected
 from geocal_core.workers import worker_count
@@ -43,33 +53,92 @@ def build(context: StageContext) -> dict[str, Value]:
     selection = read_selection(settings.targets)
     targets = selected(selection, every, context.reporter.progress).reset_index(drop=True)
     quantities, row_quantity = quantities_of(targets, constraints)
-    chunks = plan(geography.state)
-    context.scratch.mkdir(parents=True, exist_ok=True)
+    targets = targets.assign(quantity=row_quantity, place=places_of(targets))
+    _check_inhabited(targets, geography)
     context.reporter.progress(
         f"{len(targets):,} of {len(every):,} targets ({int(targets['held_out'].sum()):,} held out) by {selection.name}, of "
-        f"{len(quantities)} quantities, {len(geography.state):,} columns in {len(chunks)} chunks"
+        f"{len(quantities)} quantities, {len(geography.state):,} columns"
     )
-    work = Work(base, geography, quantities, settings.seed, context.scratch)
-    values = simulate_columns(work, chunks, worker_count(), context.reporter)
-    matrix = target_rows(values, row_quantity, places_of(targets), geography)
+    crosswalk = Crosswalk.open(context.inputs["blocks"])
+    takeup = TakeUp.of(base, settings.seed, settings.takeup)
+    simulated, checked = _values(context, base, geography, crosswalk, takeup, quantities)
+    people = pd.Series(crosswalk.population).groupby(crosswalk.district).sum()
+
+    def matrix() -> FactoredMatrix:
+        return FactoredMatrix.of_variants(
+            simulated, targets["quantity"].to_numpy(), targets["place"].to_numpy(), geography.district
+        )
+
+    start = initial_weights(settings.initial_weights, base.weights, geography.district, people, matrix, targets)
+    counties, county = np.unique(geography.county, return_inverse=True)
     write_package(
         context.output,
-        matrix,
+        simulated,
         targets,
-        initial_weights=base.weights[geography.household] / geography.n_clones,
-        district=geography.district,
-        state=geography.state,
-        household_id=base.ids("household"),
-        n_clones=geography.n_clones,
+        quantity_table(quantities),
+        start,
+        geography.district,
+        (county, counties),
+        base.ids("household"),
         facts={
             "year": settings.year,
             "seed": settings.seed,
+            "takeup": settings.takeup,
+            "reported": {program: round(share, 6) for program, share in takeup.reported.items()},
             "targets": settings.targets,
+            "initial_weights": settings.initial_weights,
             "engine": engine_version(stage_named("calibration_package")),
+            "code": code_version("calibration_package"),
             "inputs": dict(context.input_digests),
         },
     )
-    return _checked(context, len(quantities))
+    facts = {f"reported_{program}": share for program, share in takeup.reported.items()}
+    return _checked(context) | facts | {"quantities": len(quantities), "columns_simulated_twice": checked}
+
+
+def _values(
+    context: StageContext,
+    base: Population,
+    geography: Geography,
+    crosswalk: Crosswalk,
+    takeup: TakeUp,
+    quantities: tuple[Quantity, ...],
+) -> tuple[Variants, int]:
+    """The values of all quantities in all columns, simulated where no earlier build has, and how many were checked."""
+    settings = context.settings
+    chunks = plan(geography.state, geography.n_records)
+    facts = {
+        **{name: context.input_digests[name] for name in ("stratified_cps", "geography", "blocks")},
+        "year": settings.year,
+        "seed": settings.seed,
+        "takeup": settings.takeup,
+        "code": code_version("calibration_package"),
+        "engine": engine_version(stage_named("calibration_package")),
+        "chunk": CHUNK_COLUMNS,
+    }
+    world = World.open(context.store.path("cache/values"), facts, {chunk.name: chunk.columns for chunk in chunks})
+    batch = world.missing(quantities)
+    workers = worker_count()
+    check_needs(len(geography.state), len(groups_of(quantities)), workers if batch else 0, context.store.root)
+    checked = 0
+    if batch is None:
+        context.reporter.progress("every quantity is known from an earlier build")
+    else:
+        context.reporter.progress(
+            f"{len(batch.quantities)} of {len(quantities)} quantities to simulate in {len(chunks)} chunks"
+        )
+        places = places_of_columns(ColumnPlaces.of(crosswalk, geography.block))
+        question = Question(base, takeup, wanted_variables(batch.quantities))
+        work = Work(question, Copies(geography.household, geography.clone, places), batch, settings.checked_columns)
+        try:
+            checked = simulate_chunks(work, chunks, workers, context.reporter)
+        except InexactError as error:
+            context.reporter.check("values_exact", False, {"first": error.what})
+            raise
+    context.reporter.check("values_exact", True, {"columns_simulated_twice": checked})
+    found = world.collect(quantities, geography.n_records, geography.n_clones)
+    world.keep_only(quantities)
+    return found, checked
 
 
 def _check_same_file(base: Population, geography: Geography, year: int) -> None:
@@ -91,80 +160,36 @@ def places_of(targets: pd.DataFrame) -> NDArray[np.int64]:
     return np.where(national, 0, targets["geographic_id"].where(~national, "0").astype(int).to_numpy()).astype(np.int64)
 
 
-def target_rows(
-    values: sparse.csr_matrix, row_quantity: NDArray[np.int64], row_place: NDArray[np.int64], geography: Geography
-) -> sparse.csr_matrix:
-    """A row per target: its quantity in the columns of its place, and nothing elsewhere.
-
-    Parameters
-    ----------
-    values : csr_matrix of float32, shape (quantities, columns)
-        Sorted columns.
-    row_quantity, row_place : ndarray of int64, shape (targets,)
-        Quantity and place (see ``places_of``) of each target.
-    geography : Geography
-
-    Returns
-    -------
-    csr_matrix of float32, shape (targets, columns)
-    """
-    rows = [_in_places(values, quantity, row_quantity, row_place, geography) for quantity in range(values.shape[0])]
-    entries = {row: part for of_quantity in rows for row, part in of_quantity.items()}
-    n_targets = len(row_quantity)
-    indptr = np.concatenate([[0], np.cumsum([len(entries[row]) for row in range(n_targets)])]).astype(np.int64)
-    indices = np.empty(indptr[-1], dtype=np.int32)
-    data = np.empty(indptr[-1], dtype=np.float32)
-    for row in range(n_targets):
-        inside = slice(indptr[row], indptr[row + 1])
-        indices[inside] = values.indices[entries[row]]
-        data[inside] = values.data[entries[row]]
-    return sparse.csr_matrix((data, indices, indptr), shape=(n_targets, values.shape[1]), copy=False)
+def _check_inhabited(targets: pd.DataFrame, geography: Geography) -> None:
+    """Refuse targets of a state in which no clone lives: no weights could meet them."""
+    place = targets["place"].to_numpy()
+    wanted = set(np.where(place >= 100, place // 100, place).tolist()) - {0}
+    empty = sorted(wanted - set(np.unique(geography.state).tolist()))
+    if empty:
+        raise ArtifactError(
+            f"no clone lives in {state_of_fips(empty[0]).name}, and {int((place // 100 == empty[0]).sum())} districts' and "
+            f"{int((place == empty[0]).sum())} state's targets speak of it",
+            "build target_db, blocks and geography for the same states",
+        )
 
 
-def _in_places(
-    values: sparse.csr_matrix,
-    quantity: int,
-    row_quantity: NDArray[np.int64],
-    row_place: NDArray[np.int64],
-    geography: Geography,
-) -> dict[int, NDArray[np.int64]]:
-    """For each target of a quantity, the positions of its entries among the stored values."""
-    first, last = int(values.indptr[quantity]), int(values.indptr[quantity + 1])
-    columns = values.indices[first:last]
-    keys = {
-        "national": np.zeros(len(columns), dtype=np.int64),
-        "state": geography.state[columns].astype(np.int64),
-        "district": geography.district[columns].astype(np.int64),
-    }
-    found: dict[int, NDArray[np.int64]] = {}
-    for level, lowest, highest in (("national", 0, 0), ("state", 1, 99), ("district", 100, np.iinfo(np.int64).max)):
-        rows = np.flatnonzero((row_quantity == quantity) & (row_place >= lowest) & (row_place <= highest))
-        order = np.argsort(keys[level], kind="stable")
-        sorted_keys = keys[level][order]
-        starts = np.searchsorted(sorted_keys, row_place[rows], side="left")
-        ends = np.searchsorted(sorted_keys, row_place[rows], side="right")
-        for row, start, end in zip(rows.tolist(), starts, ends, strict=True):
-            found[row] = first + order[start:end]
-    return found
-
-
-def _checked(context: StageContext, n_quantities: int) -> dict[str, Value]:
+def _checked(context: StageContext) -> dict[str, Value]:
     """Open what was written, report the checks, and refuse a package that fails one."""
     package = Package.open(context.output)
     empty = package.targets[~package.supported]
     unsupported = empty.loc[empty["value"] != 0, "name"].tolist()  # a total of 0 is met by having nobody
+    variants = package.variants
     sound = bool(
-        np.isfinite(package.matrix.data).all()
-        and np.isfinite(package.initial_weights).all()
-        and (package.initial_weights >= 0).all()
-        and (package.district // 100 == package.state).all()
+        np.isfinite(variants.data).all() and np.isfinite(package.initial_weights).all() and (package.initial_weights >= 0).all()
     )
     facts: dict[str, Value] = {
         "rows": len(package.targets),
         "rows_held_out": int(package.targets["held_out"].sum()),
-        "columns": len(package.state),
-        "nonzeros": int(package.matrix.nnz),
-        "quantities": n_quantities,
+        "columns": package.n_columns,
+        "atoms": package.matrix.atoms,
+        "nonzeros": package.matrix.nnz,
+        "stored_values": len(variants.data),
+        "groups": len(variants.groups),
         "rows_without_support": len(empty),
         "rows_out_of_reach": len(unsupported),
     }

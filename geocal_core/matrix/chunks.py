@@ -1,8 +1,9 @@
-"""Quantities of all columns, simulated in chunks: each (household, clone) in its own state with its own take-up.
+"""Values of all columns, simulated in chunks: each (household, clone) in its own place with its own take-up.
 
-A chunk lies in one state, so that only that state's formulas run, and is small enough for bounded memory. Chunks are worked
-off by forked processes, each result is a file of its own, and a killed build goes on from the files that are there. What a
-file holds does not depend on the size of chunks or on the number of processes.
+A chunk lies in one state, so that only that state's formulas run, holds all copies of a range of households, and is small enough
+for bounded memory. A state's chunks share the layers below them (``engine.layers``) and are worked off by one forked process;
+each result is a file of its own (``matrix.cache``). What a file holds depends neither on the size of chunks nor on the number of
+processes, and in every state some columns are simulated a second time, plainly, and must come out the same.
 """
 
 from __future__ import annotations
@@ -10,30 +11,31 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import time
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from geocal_core.engine.place import at_place
-from geocal_core.engine.simulate import simulate
+from geocal_core.engine.copies import BASELINE, Answer, Copies, Question
+from geocal_core.engine.layers import Nation, nation_layer, state_layer
 from geocal_core.engine.variables import check_outputs, entity_of
 from geocal_core.errors import ArtifactError
-from geocal_core.matrix.quantities import Quantity, household_values, variables_of
-from geocal_core.places.assignment import Geography
+from geocal_core.matrix.cache import Batch
+from geocal_core.matrix.quantities import household_values
+from geocal_core.matrix.quantity import TAX, Quantity, variables_of
 from geocal_core.places.states import state_of_fips
-from geocal_core.population import Population
 from geocal_core.progress import Reporter
-from geocal_core.store import atomic
+from geocal_core.seeds import generator
 
-CHUNK_COLUMNS = 8_000
+CHUNK_COLUMNS = 40_000
 NEW_YORK = 36
+
+
+class InexactError(ArtifactError):
+    """A column came out otherwise when it was simulated plainly."""
 
 
 @dataclass(frozen=True)
@@ -47,41 +49,80 @@ class Chunk:
     number : int
         0, 1, 2 … within the state.
     columns : ndarray of int64
-        Ascending.
+        By household, then clone.
     """
 
     state: int
     number: int
     columns: NDArray[np.int64]
 
-    def file(self, folder: Path) -> Path:
-        """Where its result lies."""
-        return folder / f"{self.state:02d}-{self.number:05d}.npz"
+    @property
+    def name(self) -> str:
+        """Its name among all chunks."""
+        return f"{self.state:02d}-{self.number:05d}"
 
 
 @dataclass(frozen=True)
 class Work:
-    """What every chunk is simulated from."""
+    """What every chunk is simulated from.
 
-    base: Population
-    geography: Geography
-    quantities: tuple[Quantity, ...]
-    seed: int
-    folder: Path
+    Attributes
+    ----------
+    question : Question
+    copies : Copies
+        All columns.
+    batch : Batch
+        The quantities to value, and where their values go.
+    checked : int
+        Columns of each state that are simulated a second time.
+    """
+
+    question: Question
+    copies: Copies
+    batch: Batch
+    checked: int
 
 
-def plan(state: NDArray[np.int32], most: int = CHUNK_COLUMNS) -> tuple[Chunk, ...]:
-    """Chunks of nearly equal size, at most ``most`` columns each, that cover all columns once; states ascending."""
+def plan(state: NDArray[np.int32], n_records: int, most: int = CHUNK_COLUMNS) -> tuple[Chunk, ...]:
+    """Chunks of nearly equal size, about ``most`` columns each, that cover all columns once; states ascending.
+
+    Parameters
+    ----------
+    state : ndarray of int32, shape (columns,)
+        State of each column; column = clone * n_records + household.
+    n_records : int
+    most : int
+        A chunk has more only if one household has.
+    """
     chunks: list[Chunk] = []
+    by_household = np.arange(len(state)).reshape(-1, n_records).T.ravel()
+    state_of = state[by_household]
     for fips in np.unique(state).tolist():
-        columns = np.flatnonzero(state == fips)
-        parts = np.array_split(columns, -(-len(columns) // most))
-        chunks += [Chunk(fips, number, part) for number, part in enumerate(parts)]
+        columns = by_household[state_of == fips]
+        household = columns % n_records
+        starts = np.flatnonzero(np.diff(household, prepend=-1))
+        parts = -(-len(columns) // most)
+        wanted = np.arange(1, parts) * len(columns) / parts
+        cuts = np.unique(starts[np.searchsorted(starts, wanted, side="left").clip(max=len(starts) - 1)])
+        pieces = [piece for piece in np.split(columns, cuts) if len(piece)]
+        chunks += [Chunk(fips, number, piece) for number, piece in enumerate(pieces)]
     return tuple(chunks)
 
 
-def simulate_columns(work: Work, chunks: Sequence[Chunk], workers: int, reporter: Reporter) -> sparse.csr_matrix:
-    """Values of every quantity in every column.
+def wanted_variables(quantities: Sequence[Quantity]) -> dict[str, tuple[str, ...]]:
+    """Variables that quantities need under each set of rules (see ``Question.wanted``)."""
+    neutralised = sorted({quantity.neutralised for quantity in quantities} - {""})
+    return {BASELINE: variables_of(quantities), **{variable: (TAX,) for variable in neutralised}}
+
+
+def values_of(quantities: Sequence[Quantity], answer: Answer) -> NDArray[np.float32]:
+    """Each quantity of each copy, shape (quantities, copies)."""
+    neutralised = {rules: values for rules, values in answer.values.items() if rules != BASELINE}
+    return household_values(answer.population, quantities, answer.values[BASELINE], entity_of, neutralised)
+
+
+def simulate_chunks(work: Work, chunks: Sequence[Chunk], workers: int, reporter: Reporter) -> int:
+    """Value the batch's quantities in the chunks whose files are not there yet.
 
     Parameters
     ----------
@@ -90,42 +131,40 @@ def simulate_columns(work: Work, chunks: Sequence[Chunk], workers: int, reporter
     workers : int
         Processes to use at most.
     reporter : Reporter
-        Gets a line whenever a chunk is done.
+        Gets a line whenever a state is done.
 
     Returns
     -------
-    csr_matrix of float32, shape (quantities, columns)
-        Sorted columns, no stored zeros.
+    int
+        Columns that were simulated a second time.
 
     Raises
     ------
     ConfigError
         If a variable is unknown to the engine or not local.
     ArtifactError
-        If a process is killed.
+        If a process is killed; an ``InexactError`` if a column that is simulated a second time comes out otherwise.
     """
-    missing = [chunk for chunk in chunks if not chunk.file(work.folder).exists()]
+    missing = [chunk for chunk in chunks if not work.batch.has(chunk.name)]
     if len(missing) < len(chunks):
         reporter.progress(f"{len(chunks) - len(missing)} of {len(chunks)} chunks are there from an earlier run")
-    if missing:
-        check_outputs(variables_of(work.quantities))
-        _run(work, missing, workers, reporter)
-    return _collect(work, chunks)
-
-
-def _run(work: Work, chunks: Sequence[Chunk], workers: int, reporter: Reporter) -> None:
-    """Work off chunks in forked processes, which inherit the imported engine and the population."""
-    total, done = sum(len(chunk.columns) for chunk in chunks), 0
+    if not missing:
+        return 0
+    check_outputs(work.question.variables)
+    nation = _nation(work, reporter)
+    total, done, checked = sum(len(chunk.columns) for chunk in missing), 0, 0
     started = time.monotonic()
+    tasks = _tasks(missing)
     pool = ProcessPoolExecutor(
-        min(workers, len(chunks)), mp_context=multiprocessing.get_context("fork"), initializer=_begin, initargs=(work,)
+        min(workers, len(tasks)), mp_context=multiprocessing.get_context("fork"), initializer=_begin, initargs=(work, nation)
     )
     try:
-        pending = {pool.submit(_simulate_chunks, task): task for task in _tasks(chunks)}
+        pending = {pool.submit(_simulate_state, task): task for task in tasks}
         for future in as_completed(pending):
-            task, seconds = pending[future], future.result()
+            task = pending[future]
+            seconds, again = future.result()
             columns = sum(len(chunk.columns) for chunk in task)
-            done += columns
+            done, checked = done + columns, checked + again
             reporter.progress(
                 f"{state_of_fips(task[0].state).code}: {columns:,} columns simulated in {seconds:.1f} s; "
                 f"{done:,} of {total:,} after {time.monotonic() - started:.0f} s"
@@ -136,67 +175,71 @@ def _run(work: Work, chunks: Sequence[Chunk], workers: int, reporter: Reporter) 
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+    return checked
+
+
+def _nation(work: Work, reporter: Reporter) -> Nation:
+    """The layer of the nation: every household once, in the state that most columns lie in."""
+    states, counts = np.unique(work.copies.places.state, return_counts=True)
+    fips = int(states[np.argmax(np.where(states == NEW_YORK, 0, counts))])
+    inside = np.flatnonzero(work.copies.places.state == fips)
+    households = np.arange(work.question.base.count("household"))
+    place = work.copies.places.take(inside[households % len(inside)])
+    reporter.progress(f"{len(households):,} households, each once, for what is the same in all places")
+    return nation_layer(work.question, Copies(households, np.zeros(len(households), dtype=np.int64), place))
 
 
 def _tasks(chunks: Sequence[Chunk]) -> list[tuple[Chunk, ...]]:
-    """Chunks for one process at a time, the longest first, so that the processes end together.
+    """The chunks of each state, for one process at a time: the longest first, so that the processes end together.
 
-    New York's chunks stay together: the first of them makes the engine clone its whole system (5 s, 0.8 GB for as long as
-    the process lives), so only one process should ever do it.
+    New York begins: the first simulation of it makes the engine clone its whole system (5 s, 0.8 GB for as long as the process
+    lives), so only one process should ever do it.
     """
-    others = sorted((chunk for chunk in chunks if chunk.state != NEW_YORK), key=lambda chunk: -len(chunk.columns))
-    tasks: list[tuple[Chunk, ...]] = [(chunk,) for chunk in others]
-    new_york = tuple(chunk for chunk in chunks if chunk.state == NEW_YORK)
-    return [new_york, *tasks] if new_york else tasks
+    by_state: dict[int, list[Chunk]] = {}
+    for chunk in chunks:
+        by_state.setdefault(chunk.state, []).append(chunk)
+    tasks = [tuple(of_state) for of_state in by_state.values()]
+    return sorted(tasks, key=lambda task: (task[0].state != NEW_YORK, -sum(len(chunk.columns) for chunk in task)))
 
 
-_WORK: list[Work] = []
+_WORK: list[tuple[Work, Nation]] = []
 
 
-def _begin(work: Work) -> None:
+def _begin(work: Work, nation: Nation) -> None:
     """Start of a process: keep what it inherited, and leave the garbage collector to the end of each simulation."""
-    _WORK[:] = [work]
+    _WORK[:] = [(work, nation)]
     gc.disable()
 
 
-def _simulate_chunks(chunks: tuple[Chunk, ...]) -> float:
-    """Simulate chunks one after another and write their results; seconds that it took."""
+def _simulate_state(chunks: tuple[Chunk, ...]) -> tuple[float, int]:
+    """Simulate chunks of a state and write their results; seconds that it took, and columns simulated a second time."""
     started = time.monotonic()
+    work, nation = _WORK[0]
+    quantities = work.batch.quantities
+    state = state_layer(nation, work.copies.take(np.flatnonzero(work.copies.places.state == chunks[0].state)))
+    gc.freeze()  # what is left are the engine's caches, which the next collection need not walk again
+    checked = 0
     for chunk in chunks:
-        write_chunk(_WORK[0], chunk)
-        gc.freeze()  # what is left are the engine's caches, which the next collection need not walk again
-    return time.monotonic() - started
+        values = values_of(quantities, state.answer(work.copies.take(chunk.columns)))
+        checked += _check(work, chunk, values) if chunk is chunks[0] else 0
+        work.batch.write(chunk.name, values)
+    return time.monotonic() - started, checked
 
 
-def write_chunk(work: Work, chunk: Chunk) -> None:
-    """Simulate one chunk in this process and write its result to its file."""
-    households, clones = work.geography.household[chunk.columns], work.geography.clone[chunk.columns]
-    population = at_place(work.base, households, clones, chunk.state, work.seed)
-    values = simulate(population, variables_of(work.quantities), population.period)
-    found = household_values(population, work.quantities, values, entity_of)
-    quantity, position = np.nonzero(found)
-    with atomic(chunk.file(work.folder)) as temporary, temporary.open("wb") as stream:
-        np.savez(
-            stream,
-            quantity=quantity.astype(np.int32),
-            column=chunk.columns[position].astype(np.int32),
-            value=found[quantity, position],
+def _check(work: Work, chunk: Chunk, values: NDArray[np.float32]) -> int:
+    """Simulate some columns of a chunk plainly; the number of them."""
+    number = min(work.checked, len(chunk.columns))
+    if not number:
+        return 0
+    some = np.sort(generator(f"checked {chunk.name}").choice(len(chunk.columns), number, replace=False))
+    plain = values_of(work.batch.quantities, work.question.answer(work.copies.take(chunk.columns[some])))
+    different = np.argwhere(plain != values[:, some])
+    if len(different):
+        quantity, position = different[0].tolist()
+        column = int(chunk.columns[some[position]])
+        raise InexactError(
+            f"{work.batch.quantities[quantity]} of column {column} is {values[quantity, some[position]]!r} in layers and "
+            f"{plain[quantity, position]!r} when simulated plainly",
+            "the engine reads what geocal does not know of: run benchmarks/dependence.py",
         )
-
-
-def _collect(work: Work, chunks: Sequence[Chunk]) -> sparse.csr_matrix:
-    quantity, column, value = [], [], []
-    for chunk in chunks:
-        path = chunk.file(work.folder)
-        try:
-            with np.load(path, allow_pickle=False) as parts:
-                quantity.append(parts["quantity"])
-                column.append(parts["column"])
-                value.append(parts["value"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ArtifactError(f"{path} is not a whole chunk ({error})", "delete it and run again") from error
-    shape = (len(work.quantities), len(work.geography.state))
-    entries = (np.concatenate(value), (np.concatenate(quantity), np.concatenate(column)))
-    matrix = sparse.coo_matrix(entries, shape=shape).tocsr()
-    matrix.sort_indices()
-    return matrix
+    return number

@@ -104,6 +104,13 @@ class Population:
         tables = {**self.tables, entity: {**self.tables[entity], **values}}
         return Population(self.period, tables)
 
+    def numbered(self, ids: Mapping[str, NDArray[np.int64]]) -> Population:
+        """The same population under other identifiers, given for every entity in the order of its table."""
+        persons = {link_name(group): ids[group][self.group_of_person(group)] for group in GROUPS}
+        tables = {entity: {**table, id_name(entity): ids[entity]} for entity, table in self.tables.items()}
+        tables["person"] |= persons
+        return Population(self.period, tables)
+
     def without(self, names: Iterable[str]) -> Population:
         """The same population without the named variables."""
         drop = set(names)
@@ -117,14 +124,18 @@ class Population:
         """
         households = np.asarray(households, dtype=np.int64)
         tables: dict[str, dict[str, Column]] = {}
-        rows: dict[str, Positions] = {}
+        rows = self.rows_of(households)
         for entity in ENTITIES:
-            rows[entity] = _members(self.household_of(entity), self.count("household"), households)
             tables[entity] = {name: column[rows[entity]] for name, column in self.tables[entity].items()}
             tables[entity][id_name(entity)] = np.arange(len(rows[entity]), dtype=np.int64)
         for group in GROUPS:
             tables["person"][link_name(group)] = self._links_after_take(group, rows, households)
         return Population(self.period, tables)
+
+    def rows_of(self, households: Positions) -> dict[str, Positions]:
+        """Positions of the units of each entity that the households at these positions consist of, in the order of ``take``."""
+        number = self.count("household")
+        return {entity: _members(self.household_of(entity), number, households) for entity in ENTITIES}
 
     def _links_after_take(self, group: str, rows: Mapping[str, Positions], households: Positions) -> Positions:
         """Where the unit of each taken person stands: the copy's first unit plus the ordinal of the unit in it."""
