@@ -281,7 +281,9 @@ def _trace_told(trace: Trace, form: str, limit: int, of: str) -> str:
         return _as_json({**trace.facts, **listed})
     if form == "csv":
         return laid_out(trace.parts, (), "csv", limit)
-    facts = "\n".join(f"{name.replace('_', ' '):20} {_fact(value)}" for name, value in trace.facts.items())
+    facts = "\n".join(
+        f"{name.replace('_', ' '):20} {_fact(value)}" for name, value in trace.facts.items() if value not in (None, "")
+    )
     tables = [
         laid_out(rows, columns, "table", limit)
         for rows, columns in ((trace.places, _place_columns()), (trace.parts, _part_columns(of)))
@@ -293,8 +295,6 @@ def _trace_told(trace: Trace, form: str, limit: int, of: str) -> str:
 def _fact(value: Any) -> str:
     from geocal_core.targets.layout import figure
 
-    if value is None:
-        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return figure(value) if isinstance(value, float) else str(value)

@@ -53,7 +53,7 @@ _ADMITTED: Mapping[str, str] = {
 }
 """What may be named in a file, as module and name, and what a record of it stands for."""
 
-_PROTOCOL = 5
+_PROTOCOL = 4  # of protocol 5, numpy 2 writes names that numpy 1 does not know
 _MOST_BYTES = 64 << 30
 _OTHER_FILE = "give the calibration_package.pkl of the reference"
 

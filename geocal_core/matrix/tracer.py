@@ -107,12 +107,21 @@ def row_named(package: Package, text: str) -> int:
 
 
 def _near(name: str, names: Sequence[str]) -> list[str]:
-    """Names near one: of the same place if it has any, and of the variables nearest to its own."""
+    """Names near one: the same of the places around it, else of its place and of the variables nearest to its own."""
     area, _, what = name.partition("/")
+    around = [one for one in names if one == f"national/{what}" or one == f"{_state_of(area)}/{what}"]
+    if around:
+        return around[::-1]
     here = [one for one in names if one.partition("/")[0] == area] or list(names)
     variable_of = {one: one.split("/")[1] for one in here if one.count("/") > 1}
     nearest = get_close_matches(what.partition("/")[0], sorted(set(variable_of.values())), n=2)
     return get_close_matches(name, [one for one in here if variable_of.get(one) in nearest], n=3, cutoff=0.3)
+
+
+def _state_of(area: str) -> str:
+    """The state of a district, as names of rows begin."""
+    district = area.removeprefix("cd_")
+    return f"state_{int(district) // 100}" if district != area and district.isdecimal() else area
 
 
 def row_in_words(package: Package, row: int) -> str:

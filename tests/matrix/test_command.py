@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -237,6 +238,22 @@ def test_bad_input_is_told_in_a_line(
     assert not (tmp_path / "marker").exists()
     assert not (tmp_path / "new").exists()
     assert digest_path(folder) == before
+
+
+@pytest.mark.parametrize("given", [["export", "{p}", "{o}", "--reference"], ["export", "{p}", "{o}"], ["import", "{i}", "{o}"]])
+def test_a_disk_that_fills_up_leaves_nothing(folder: Path, tmp_path: Path, given: list[str]) -> None:
+    output = tmp_path / "there" / "output"
+    filled = [part.format(p=folder, o=output, i=STORED[0]) for part in given]
+    done = subprocess.run(
+        [sys.executable, "-m", "geocal_core.cli", "package", *filled],
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900)),
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "File too large" in done.stderr
+    assert list(output.parent.iterdir()) == []
 
 
 def test_a_package_of_another_format_is_told(folder: Path, run: Run) -> None:

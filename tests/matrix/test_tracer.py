@@ -109,7 +109,9 @@ def test_a_row_is_found_by_number_name_and_place(package: Package) -> None:
         ("30", "the package has no row 30; rows are 0 to 29"),
         ("CA-01/snpa/[]", r"no row 'CA-01/snpa/\[\]'; near it are cd_601/snap/\[\]"),
         ("national/salt_deduction/[]", r"near it are national/salt_deduction_expenditure/\[tax_unit_is_filer==1\]"),
-        ("TX/snap/[]", r"near it are .*snap/\[\]"),
+        ("CA-52/snap/[]", r"near it are state_6/snap/\[\]  national/snap/\[\]"),
+        ("TX/snap/[]", r"near it are national/snap/\[\]"),
+        ("TX/snpa/[]", r"near it are .*snap/\[\]"),
         ("zzz", "no row 'zzz'; give its name or number"),
     ],
 )
