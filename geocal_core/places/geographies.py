@@ -10,6 +10,7 @@ member in its file, and its blocks have none; the columns are the same for all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,8 @@ from numpy.typing import NDArray
 
 from geocal_core.errors import InputError
 from geocal_core.places.codes import BLOCK_DIGITS, COUNTY_DIGITS, STATE_DIGITS, TRACT_DIGITS, as_text, heads
-from geocal_core.places.connecticut import planning_regions
-from geocal_core.places.states import State, state_of_code
-from geocal_core.places.tables import chunks, members, open_file, open_member
+from geocal_core.places.states import State, state_of_code, state_of_fips
+from geocal_core.places.tables import chunks, members, open_file, open_member, read_text
 from geocal_core.places.towns import read_towns, regions_of_blocks
 
 Blocks = NDArray[np.int64]
@@ -145,9 +145,9 @@ def _spread(codes: _Codes, keys: Blocks) -> _Codes:
 
 def _county_names(path: Path, blocks: Blocks) -> _Codes:
     codes = _Codes(np.unique(heads(blocks, COUNTY_DIGITS)))
-    with open_file(path) as stream:
-        for state, county, name in chunks(stream, str(path), ("STATEFP", "COUNTYFP", "COUNTYNAME"), "|"):
-            codes.fill(_numbers(_joined(state, county), str(path)), name)
+    stream = BytesIO(read_text(path).encode())
+    for state, county, name in chunks(stream, str(path), ("STATEFP", "COUNTYFP", "COUNTYNAME"), "|"):
+        codes.fill(_numbers(_joined(state, county), str(path)), name)
     _refuse_blocks(codes, blocks, COUNTY_DIGITS, path)
     return _spread(codes, heads(blocks, COUNTY_DIGITS))
 
@@ -222,16 +222,19 @@ def _texts_of(regions: NDArray[np.int64]) -> pa.DictionaryArray:
 
 
 def _core_areas(path: Path, counties: NDArray[np.int64]) -> pa.DictionaryArray:
-    """Core based statistical areas of counties, and of Connecticut's planning regions; none outside of any."""
+    """Core based statistical areas of counties, and of Connecticut's planning regions; none outside of any.
+
+    Every state has some, so a file without any of a state is refused: it would pass for a countryside.
+    """
     codes = _Codes(np.unique(counties))
-    listed: list[NDArray[np.int64]] = []
     with open_file(path) as stream:
         for state, county, area in chunks(stream, str(path), ("fipsstatecode", "fipscountycode", "cbsacode"), ","):
             filled = pc.and_(pc.not_equal(county, ""), pc.not_equal(area, ""))
             number = _numbers(state.filter(filled), str(path)) * 1000 + _numbers(county.filter(filled), str(path))
             codes.fill(number, area.filter(filled))
-            listed.append(number)
-    regions = {int(code) for code in planning_regions()}
-    if regions & set(codes.keys.tolist()) and not regions & set(np.concatenate(listed).tolist()):
-        raise InputError(f"{path} has no planning region of Connecticut", "take the delineation of July 2023 or later")
+    absent = np.setdiff1d(codes.keys // 1000, codes.keys[codes.found] // 1000)
+    if len(absent):
+        missing = state_of_fips(int(absent[0]))
+        what = "planning region of Connecticut" if missing.code == "CT" else f"county of {missing.name}"
+        raise InputError(f"{path} has no {what}", "fetch it again; it must be the delineation of July 2023")
     return _spread(codes, counties).column()

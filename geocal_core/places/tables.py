@@ -52,6 +52,16 @@ def open_file(path: Path) -> Iterator[IO[bytes]]:
         yield stream
 
 
+def read_text(path: Path) -> str:
+    """The whole text of a small file: UTF-8 or, where it is not that, Latin-1, the Bureau's older encoding."""
+    with open_file(path) as stream:
+        content = stream.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
 def _there(path: Path) -> Path:
     if not path.exists():
         raise InputError(f"{path} is missing", "put it there as published, or collect the files of census_blocks again")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geocal_core.errors import InputError
 from geocal_core.places.codes import as_bytes, as_numbers
 from geocal_core.places.connecticut import planning_regions
-from geocal_core.places.tables import open_file, pipes
+from geocal_core.places.tables import pipes, read_text
 
 _COLUMNS = ("STATEFP", "NEW_COUNTYFP", "OLD_COUSUB_GEOID", "COUSUBFP")
 _NOT_DEFINED = "00000"
@@ -34,9 +34,7 @@ def read_towns(path: Path) -> dict[str, str]:
     InputError
         If the list is of another layout, cut short, or gives a town two regions.
     """
-    with open_file(path) as stream:
-        text = stream.read().decode("utf-8-sig", errors="replace")
-    rows = csv.reader(text.splitlines(keepends=True), delimiter="|")
+    rows = csv.reader(read_text(path).splitlines(keepends=True), delimiter="|")
     header = [name.split("\n")[0].strip() for name in next(rows, [])]
     missing = [name for name in _COLUMNS if name not in header]
     if missing:

@@ -60,6 +60,12 @@ def test_towns_are_needed_for_connecticut_only(folder: Path) -> None:
         read(folder)
 
 
+def test_names_of_counties_may_be_in_the_older_encoding(folder: Path) -> None:
+    path = folder / COUNTY
+    path.write_bytes(path.read_bytes().decode().replace("Antelope", "Doña Ana").encode("latin-1"))
+    assert read(folder)["county_name"][-1] == "Doña Ana County"
+
+
 def without_line(part: str) -> Callable[[str], str]:
     return lambda text: "".join(line for line in text.splitlines(keepends=True) if part not in line)
 
@@ -97,7 +103,14 @@ def swapped(old: str, new: str) -> Callable[[str], str]:
         (ZCTA, "", without_line("310010002001000"), r"natl\.txt lacks 310010002001000 and 0 others"),
         (ZCTA, "", lambda text: text[:-20], r"natl\.txt is not a table of GEOID_TABBLOCK_20, .*Expected 17 columns"),
         (ZCTA, "", lambda text: "", r"natl\.txt is not a table of .*Empty CSV file"),
-        (CBSA, "", without_line("Connecticut"), r"has no planning region of Connecticut; take the delineation of July 2023"),
+        (
+            CBSA,
+            "",
+            without_line("Connecticut"),
+            "has no planning region of Connecticut; fetch it again; it must be the delineation of July 2023",
+        ),
+        (CBSA, "", without_line("Nebraska"), "has no county of Nebraska"),
+        (CBSA, "", lambda text: text.splitlines()[0] + "\n", "has no planning region of Connecticut"),
         (CBSA, "", swapped("cbsacode,", "code,"), r"is not a table of fipsstatecode, fipscountycode, cbsacode"),
         (TOWNS, "", without_line("Torrington"), r"does not have the nine planning regions: 09160"),
         (TOWNS, "", swapped("|OLD_COUSUB_GEOID|", "|GEOID|"), "has no column OLD_COUSUB_GEOID"),
