@@ -154,8 +154,8 @@ class FactoredMatrix:
             tiles.append(Tile(tile.begin, tile.end, number[tile.rows[kept]], matrix))
         return FactoredMatrix(narrow, tuple(tiles), self.order)
 
-    def columns(self, kept: NDArray[np.bool_]) -> FactoredMatrix:
-        """The matrix of the columns of a mask, numbered anew; tiles that get small are joined."""
+    def columns(self, kept: NDArray[np.bool_], most: int = COLUMNS_OF_A_TILE) -> FactoredMatrix:
+        """The matrix of the columns of a mask, numbered anew; tiles are joined while they have ``most`` columns at most."""
         if kept.all():
             return self
         inside = kept[self.order]
@@ -165,7 +165,7 @@ class FactoredMatrix:
         begin = 0
         for tile in self.tiles:
             part = tile.matrix[:, inside[tile.begin : tile.end]]
-            if waiting and sum(matrix.shape[1] for _, matrix in waiting) + part.shape[1] > COLUMNS_OF_A_TILE:
+            if waiting and sum(matrix.shape[1] for _, matrix in waiting) + part.shape[1] > most:
                 tiles.append(_joined(begin, waiting))
                 begin, waiting = tiles[-1].end, []
             waiting.append((tile.rows, part))
@@ -225,6 +225,7 @@ class FactoredMatrix:
         row_quantity: NDArray[np.integer],
         row_place: NDArray[np.integer],
         district: NDArray[np.integer],
+        most: int = COLUMNS_OF_A_TILE,
     ) -> FactoredMatrix:
         """The matrix of targets: of each, its quantity in the columns of its place.
 
@@ -237,6 +238,8 @@ class FactoredMatrix:
             0 for the nation, the FIPS code of a state, or a district (100 * FIPS + number).
         district : ndarray of int, shape (n_columns,)
             District of each column.
+        most : int
+            Columns of a tile at most.
         """
         if len(district) != variants.n_columns or district.max(initial=0) > np.iinfo(np.uint16).max:
             raise ArtifactError(f"there are {variants.n_columns} columns and {len(district)} districts of at most five digits")
@@ -245,7 +248,7 @@ class FactoredMatrix:
             np.asarray(row_quantity, dtype=np.int64), np.asarray(row_place, dtype=np.int64), codes, variants.n_quantities
         )
         order = _inner_order(district, variants.n_records, variants.n_clones)
-        bounds = _tile_bounds(count)
+        bounds = _tile_bounds(count, most)
         table = variants.table()
         place = np.repeat(np.arange(len(codes)), count)
 
@@ -283,7 +286,7 @@ def _inner_order(district: NDArray[Any], n_records: int, n_clones: int) -> NDArr
     return by_household[np.argsort(district.astype(np.uint16)[by_household], kind="stable")]
 
 
-def _tile_bounds(counts: NDArray[np.integer], most: int = COLUMNS_OF_A_TILE) -> list[tuple[int, int]]:
+def _tile_bounds(counts: NDArray[np.integer], most: int) -> list[tuple[int, int]]:
     """Bounds of tiles: whole districts, as many as fit; a district that does not fit is cut."""
     bounds: list[tuple[int, int]] = []
     begin = end = 0

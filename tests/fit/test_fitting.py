@@ -150,8 +150,9 @@ def test_threads_and_runs_do_not_change_the_bytes(wide: tuple[sparse.csr_matrix,
 
 def test_a_factored_matrix_is_fitted_as_the_explicit_one_in_another_order(tmp_path: Path) -> None:
     """The fit lives in the inner order; jitter, noise and weights are those of a column's own number."""
-    case = random_case(6)
-    matrix, explicit = case.matrix, case.matrix.tocsr()
+    case = random_case(9)
+    matrix, explicit = case.in_tiles(20), case.matrix.tocsr()
+    assert len(matrix.tiles) > 3
     assert not np.array_equal(matrix.order, np.arange(matrix.shape[1]))
     hidden = np.random.default_rng(0).lognormal(3, 0.5, matrix.shape[1])
     arguments: dict[str, Any] = {"epochs": 15, "refit_epochs": 0, "initial_weights": hidden[::-1], "lambda_l0": 1e-3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,10 @@ class Case:
 
     @property
     def matrix(self) -> FactoredMatrix:
-        return FactoredMatrix.of_variants(self.variants, self.quantity, self.place, self.district)
+        return self.in_tiles(32_768)
+
+    def in_tiles(self, most: int) -> FactoredMatrix:
+        return FactoredMatrix.of_variants(self.variants, self.quantity, self.place, self.district, most)
 
     def brute(self) -> NDArray[np.float32]:
         """The explicit matrix, target by target."""
@@ -62,10 +66,7 @@ def random_case(seed: int, n_targets: int = 25) -> Case:
 @given(st.integers(0, 2**32), st.sampled_from([3, 10, 32_768]))
 def test_it_is_the_explicit_matrix(seed: int, most: int) -> None:
     case = random_case(seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(factored._tile_bounds, "__defaults__", (most,))
-        matrix = case.matrix
-    brute = case.brute()
+    matrix, brute = case.in_tiles(most), case.brute()
     explicit = matrix.tocsr()
     assert explicit.dtype == np.float32
     assert explicit.has_sorted_indices
@@ -93,18 +94,22 @@ def test_products_are_exact_and_adjoint(seed: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32))
-def test_rows_and_columns_of_it_are_those_of_the_explicit_matrix(seed: int) -> None:
+@given(st.integers(0, 2**32), st.sampled_from([6, 32_768]))
+def test_rows_and_columns_of_it_are_those_of_the_explicit_matrix(seed: int, most: int) -> None:
     case = random_case(seed)
-    matrix, brute = case.matrix, case.brute()
+    matrix, brute = case.in_tiles(most), case.brute()
     rng = np.random.default_rng(seed)
     mask = rng.random(len(brute)) < 0.4
     numbers = rng.integers(0, len(brute), 7)
     kept = rng.random(brute.shape[1]) < 0.6
     assert np.array_equal(matrix.rows(mask).tocsr().toarray(), brute[mask])
     assert np.array_equal(matrix.rows(numbers).tocsr().toarray(), brute[numbers])
-    assert np.array_equal(matrix.columns(kept).tocsr().toarray(), brute[:, kept])
-    both = matrix.rows(mask).columns(kept)
+    narrow, both = matrix.columns(kept, most), matrix.rows(mask).columns(kept, most)
+    assert np.array_equal(narrow.tocsr().toarray(), brute[:, kept])
+    widths = [tile.end - tile.begin for tile in narrow.tiles]
+    assert sum(widths) == kept.sum()
+    assert all(left + right > most for left, right in itertools.pairwise(widths)) or kept.all(), "small tiles are joined"
+    assert all(width <= most for width in widths)
     assert np.array_equal(both.tocsr().toarray(), brute[mask][:, kept])
     assert both.atoms <= matrix.rows(mask).atoms <= matrix.atoms
     weights = rng.random(int(kept.sum()))
@@ -145,11 +150,10 @@ def test_stored_zeros_and_duplicates_of_an_explicit_matrix_are_brought_into_orde
 
 def test_the_number_of_workers_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     case = random_case(9)
-    monkeypatch.setattr(factored._tile_bounds, "__defaults__", (5,))
     found = []
     for workers in ("1", "3"):
         monkeypatch.setenv("GEOCAL_WORKERS", workers)
-        found.append([part.tobytes() for part in case.matrix.parts()])
+        found.append([part.tobytes() for part in case.in_tiles(5).parts()])
     assert found[0] == found[1]
 
 
