@@ -196,7 +196,7 @@ class Variants:
         if not len(tables) == len(row_of_column) == len(members):
             raise ArtifactError(f"{len(members)} groups have {len(tables)} tables and {len(row_of_column)} columns' rows")
         csrs = [_canonical(table, (table.shape[0], n_quantities)) for table in tables]
-        rows = [np.asarray(row, dtype=np.int64) for row in row_of_column]
+        rows = [np.asarray(row) for row in row_of_column]
         for group, (csr, row) in enumerate(zip(csrs, rows, strict=True)):
             if row.shape != (n_records * n_clones,) or row.min(initial=0) < 0 or row.max(initial=-1) >= csr.shape[0]:
                 raise ArtifactError(f"the columns' rows of group {group} do not point into its table of {csr.shape[0]}")
