@@ -251,6 +251,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("damaged") / "package.pkl"
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")  # by pickletools, of old text
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_read_or_told_and_nothing_else(place: Path, data: st.DataObject) -> None:
