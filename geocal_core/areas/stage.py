@@ -103,6 +103,8 @@ def _open(context: StageContext) -> _Workshop:
         config=as_config(context.settings),
     )
     places = ColumnPlaces.of(Crosswalk.open(context.inputs["blocks"]), geography.block)
+    if (places.crosswalk.district[places.row] != geography.district).any():
+        raise ArtifactError("blocks of the geography lie in other districts by the crosswalk", "materialise geography again")
     takeup = TakeUp.of(base, context.settings.seed, context.settings.takeup)
     return _Workshop(context.store, base, geography, places, places_of_columns(places), takeup, weights, common)
 

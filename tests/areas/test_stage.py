@@ -135,10 +135,14 @@ def test_the_same_household_and_clone_has_the_same_draws_in_every_file(context: 
     build(context)
     nation, district = read(context, "US"), read(context, "NY-12")
     mine = np.flatnonzero(nation["congressional_district_geoid"] == 3612)
-    part = nation.take(mine)
+    for entity in nation.tables:
+        assert set(district.ids(entity)) <= set(nation.ids(entity)), entity
+    assert (nation.ids("household")[mine] == district.ids("household")).all()
+    # Taking renumbers, so both are taken.
+    part, whole = nation.take(mine), district.take(np.arange(len(mine)))
     for entity, table in part.tables.items():
         for name, values in table.items():
-            assert (values == district.tables[entity][name]).all(), name
+            assert (values == whole.tables[entity][name]).all(), name
 
 
 def test_levels_add_up_and_the_check_says_so(context: StageContext) -> None:
@@ -173,6 +177,8 @@ def test_a_block_that_moves_to_another_district_is_seen_in_every_file_that_holds
     geography = small_geography(30, 20)
     moved = replace(geography, district=np.where(geography.district == 3601, 3602, geography.district).astype(np.int32))
     write_geography(context.inputs["geography"], moved)
+    blocks = small_blocks()
+    blocks.assign(district=blocks["district"].replace(3601, 3602)).to_parquet(context.inputs["blocks"], index=False)
     again = replace(context, reporter=Silent(), areas=("US", "DE", "NY"))
     build(again)
     assert isinstance(again.reporter, Silent)
@@ -240,6 +246,15 @@ def test_a_block_that_comes_to_lie_in_another_place_is_seen(context: StageContex
 def test_a_geography_of_other_blocks_is_refused(context: StageContext) -> None:
     small_blocks().iloc[:-1].to_parquet(context.inputs["blocks"], index=False)
     with pytest.raises(ArtifactError, match="block 560010000000004 is not among the blocks of the crosswalk"):
+        build(context)
+    assert not context.store.path("areas").exists()
+
+
+def test_a_geography_of_other_districts_is_refused(context: StageContext) -> None:
+    geography = small_geography(30, 20)
+    moved = replace(geography, district=np.where(geography.district == 3601, 3602, geography.district).astype(np.int32))
+    write_geography(context.inputs["geography"], moved)
+    with pytest.raises(ArtifactError, match="blocks of the geography lie in other districts by the crosswalk"):
         build(context)
     assert not context.store.path("areas").exists()
 
