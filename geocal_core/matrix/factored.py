@@ -174,8 +174,8 @@ class FactoredMatrix:
 
     def leaves(self) -> sparse.csr_matrix:
         """A as one matrix of float32, shape (n_leaves, n_columns), columns in the inner order."""
-        row = np.concatenate([np.repeat(tile.rows, np.diff(tile.matrix.indptr)) for tile in self.tiles])
-        column = np.concatenate([tile.begin + tile.matrix.indices for tile in self.tiles])
+        row = np.concatenate([np.repeat(tile.rows.astype(np.int32), np.diff(tile.matrix.indptr)) for tile in self.tiles])
+        column = np.concatenate([tile.matrix.indices + np.int32(tile.begin) for tile in self.tiles])
         data = np.concatenate([tile.matrix.data for tile in self.tiles])
         return sparse.csr_matrix((data, (row, column)), shape=(self.sums.shape[1], len(self.order)))
 
@@ -183,9 +183,10 @@ class FactoredMatrix:
         """The explicit matrix: float32, shape (n_targets, n_columns), sorted columns."""
         inner = self.leaves()
         parts = (inner.data, self.order[inner.indices], inner.indptr)
-        explicit = self.sums.astype(np.float32) @ sparse.csr_matrix(parts, shape=inner.shape, copy=False)
-        explicit.sort_indices()
-        return explicit
+        by_column = sparse.csr_matrix(parts, shape=inner.shape, copy=False).T.tocsr()
+        del inner, parts
+        # A column at a time: its few leaves, their few targets. Transposed back, the columns of every row ascend.
+        return (by_column @ self.sums.T.tocsr().astype(np.float32)).T.tocsr()
 
     def not_finite(self) -> tuple[int, int, float] | None:
         """Target, column and value of a stored value that is not finite, if there is one."""

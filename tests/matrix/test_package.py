@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy import sparse
 
 from geocal_core.errors import ArtifactError
 from geocal_core.matrix.package import Package, write_package
@@ -287,6 +288,14 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, limit: int) -> None:
     assert done.returncode == 1
     assert "OSError" in done.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_in_which_nobody_has_anything_is_one(tmp_path: Path) -> None:
+    nothing = Variants.from_values(sparse.csr_matrix((5, RECORDS * CLONES), dtype=np.float32), GROUPS, RECORDS, CLONES)
+    write_package(tmp_path / "package", **parts() | {"variants": nothing})
+    package = Package.open(tmp_path / "package")
+    assert not package.supported.any()
+    assert package.matrix.tocsr().nnz == package.matrix.atoms == 0
 
 
 def test_opening_takes_the_base_install_only(folder: Path) -> None:
