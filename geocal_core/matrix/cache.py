@@ -90,11 +90,11 @@ class World:
         ]
         if not wanted:
             return None
-        groups = [list(_texts(wanted, group)) for group in groups_of(wanted)]
-        folder = self.folder / fingerprint(groups)[:16]
+        texts = [list(_texts(wanted, group)) for group in groups_of(wanted)]
+        folder = self.folder / fingerprint(texts)[:16]
         folder.mkdir(exist_ok=True)
         with atomic(folder / _INDEX) as temporary:
-            temporary.write_text(json.dumps(groups, indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps(texts, indent=1), encoding="utf-8")
         return Batch(folder, tuple(wanted))
 
     def collect(self, quantities: Sequence[Quantity], n_records: int, n_clones: int) -> Variants:

@@ -1,8 +1,8 @@
 """Values of all columns, simulated in chunks: each (household, clone) in its own place with its own take-up.
 
-A chunk lies in one state, so that only that state's formulas run, holds all copies of a range of households, and is small enough
-for bounded memory. A state's chunks share the layers below them (``engine.layers``) and are worked off by one forked process;
-each result is a file of its own (``matrix.cache``). What a file holds depends neither on the size of chunks nor on the number of
+A chunk lies in one state, so that only that state's formulas run, holds all copies of a range of households, and is small
+enough for bounded memory. A state's chunks share the layers below them (``engine.layers``) and are worked off by one forked
+process; each result is a file of its own (``cache``). What comes out depends neither on the size of chunks nor on the number of
 processes, and in every state some columns are simulated a second time, plainly, and must come out the same.
 """
 
@@ -112,7 +112,7 @@ def plan(state: NDArray[np.int32], n_records: int, most: int = CHUNK_COLUMNS) ->
 def wanted_variables(quantities: Sequence[Quantity]) -> dict[str, tuple[str, ...]]:
     """Variables that quantities need under each set of rules (see ``Question.wanted``)."""
     neutralised = sorted({quantity.neutralised for quantity in quantities} - {""})
-    return {BASELINE: variables_of(quantities), **{variable: (TAX,) for variable in neutralised}}
+    return {BASELINE: variables_of(quantities), **dict.fromkeys(neutralised, (TAX,))}
 
 
 def values_of(quantities: Sequence[Quantity], answer: Answer) -> NDArray[np.float32]:
