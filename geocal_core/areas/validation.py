@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from geocal_core.areas.assembly import columns_of
-from geocal_core.engine.place import PLACE_INPUTS
 from geocal_core.engine.simulate import simulate
 from geocal_core.engine.variables import entity_of
 from geocal_core.errors import ArtifactError
@@ -32,7 +31,6 @@ from geocal_core.store import Store
 from geocal_core.targets.select import load_targets
 
 TOLERANCE = 1e-4
-_NOT_FOR_THE_ENGINE = tuple(name for name in PLACE_INPUTS if name != "state_fips")
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def _totals(population: Population, quantities: tuple[Quantity, ...]) -> NDArray
     state = np.asarray(population["state_fips"])
     totals = np.zeros(len(quantities))
     for fips in np.unique(state):
-        part = population.take(np.flatnonzero(state == fips)).without(_NOT_FOR_THE_ENGINE)
+        part = population.take(np.flatnonzero(state == fips))
         values = household_values(part, quantities, simulate(part, variables, part.period), entity_of)
         totals += values.astype(np.float64) @ part.weights
     return totals
