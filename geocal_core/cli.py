@@ -224,8 +224,10 @@ def _areas_list(arguments: argparse.Namespace) -> int:
     del arguments
     from geocal_core.places.catalogue import catalogue
 
-    for area in catalogue():
-        print(f"{area.key:6s}  {area.level:8s}  {area.name}")
+    areas = catalogue()
+    widths = [max(len(text) for text in texts) for texts in ((one.key for one in areas), (one.level for one in areas))]
+    for one in areas:
+        print(f"{one.key:{widths[0]}s}  {one.level:{widths[1]}s}  {one.name}")
     return 0
 
 
