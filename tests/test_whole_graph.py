@@ -147,9 +147,9 @@ def test_the_matrix_times_the_weights_is_the_file(tiny: Store, key: str) -> None
     package = Package.open(tiny.path("calibration/package"))
     weights = np.load(tiny.path("calibration/local/calibration_weights.npy"))
     geography = read_geography(tiny.path("calibration/geography_assignment.npz"))
-    places = ColumnPlaces.of(Crosswalk.open(tiny.path("places/blocks.parquet")), geography.block)
-    inside = columns_of(area(key), geography, places)
-    calibrated = package.matrix.astype(np.float64) @ np.where(inside, weights, 0.0)
+    homes = ColumnPlaces.of(Crosswalk.open(tiny.path("places/blocks.parquet")), geography.block)
+    inside = columns_of(area(key), geography, homes)
+    calibrated = package.matrix.tocsr().astype(np.float64) @ np.where(inside, weights, 0.0)
     simulated = Simulated(tiny.path(area(key).artifact))
     with sqlite3.connect(tiny.path("targets/policy_data.db")) as connection:
         rules = pd.read_sql("SELECT * FROM stratum_constraints", connection)
