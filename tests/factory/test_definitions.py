@@ -79,7 +79,7 @@ def test_every_asset_is_described_for_the_catalogue() -> None:
 
 def test_every_check_blocks_what_lies_downstream() -> None:
     specs = [spec for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition) for spec in asset.check_specs]
-    assert len(specs) == 12
+    assert len(specs) == 13
     assert all(spec.blocking for spec in specs)
 
 
