@@ -21,10 +21,11 @@ from geocal_core.engine import dependence
 from geocal_core.engine.copies import BASELINE, Copies, Question
 from geocal_core.engine.dependence import Dependence, dependences_in
 from geocal_core.engine.layers import reads_of
-from geocal_core.engine.place import Places
+from geocal_core.engine.place import places_of_columns
 from geocal_core.engine.takeup import TakeUp
 from geocal_core.engine.variables import nonlocal_variables, tax_benefit_system
 from geocal_core.places.assignment import read_geography
+from geocal_core.places.crosswalk import ColumnPlaces, Crosswalk
 from geocal_core.population import read_h5
 
 # Asked for beside the variables of targets/data/series.csv: what constraints look at, and what users score.
@@ -66,7 +67,8 @@ def main() -> None:
     base = read_h5(arguments.root / "microdata" / "stratified_extended_cps_2024.h5")
     geography = read_geography(arguments.root / "calibration" / "geography_assignment.npz")
     _question = Question(base, TakeUp.of(base), {BASELINE: asked()})
-    places = Places.of(geography.district, np.char.decode(geography.county, "ascii"))
+    crosswalk = Crosswalk.open(arguments.root / "places" / "blocks.parquet")
+    places = places_of_columns(ColumnPlaces.of(crosswalk, geography.block))
     _copies = Copies(geography.household, geography.clone, places)
     states = np.unique(places.state).tolist()
     found: dict[str, Dependence] = {}

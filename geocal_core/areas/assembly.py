@@ -2,7 +2,8 @@
 
 A column of the calibration matrix with a positive weight becomes a household of its own, with the values that the matrix was
 simulated from (``engine.place.at_place`` makes both), with its weight and with all the geographies that its block lies in and
-policyengine-us has a name for. What ``at_place`` has said of the place is never overwritten.
+policyengine-us has a name for. What ``at_place`` has said of the place stays, but for the block, of which it names one of the
+place's and the file the household's own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from geocal_core.places.catalogue import Area
 from geocal_core.places.crosswalk import ColumnPlaces
 from geocal_core.population import Population
 
-_GEOGRAPHIES = ("tract_geoid", "county_fips", "cbsa_code", "place_fips", "sldu", "sldl", "vtd", "puma", "zcta")
+_GEOGRAPHIES = ("tract_geoid", "cbsa_code", "sldu", "sldl", "vtd", "puma", "zcta")
 
 
 def columns_of(area: Area, geography: Geography, places: ColumnPlaces) -> NDArray[np.bool_]:
@@ -78,11 +79,7 @@ def assemble(
     """
     households, clones = geography.household[columns], geography.clone[columns]
     population = at_place(base, households, clones, where.take(columns), takeup)
-    known = {
-        "block_geoid": np.char.decode(geography.block[columns], "ascii"),
-        "congressional_district_geoid": geography.district[columns].astype(np.int32),
-        **{field: places.values(field, columns) for field in _GEOGRAPHIES},
-    }
-    unsaid = {name: codes for name, codes in known.items() if name not in population}
+    unsaid = {field: places.values(field, columns) for field in _GEOGRAPHIES if field not in population}
+    block = np.char.decode(geography.block[columns], "ascii")
     weight = weights[columns].astype(np.float32)
-    return population.with_variables("household", {"household_weight": weight, **unsaid})
+    return population.with_variables("household", {"household_weight": weight, **unsaid, "block_geoid": block})

@@ -28,7 +28,7 @@ from geocal_core.engine.place import PLACE_INPUTS
 from geocal_core.engine.reads import Node, Reads
 from geocal_core.engine.simulate import Known, node_value, release_memory, simulation_of, value_of
 from geocal_core.engine.variables import entity_of
-from geocal_core.population import Population
+from geocal_core.population import ENTITIES, Population
 
 Positions = NDArray[np.int64]
 Nodes = frozenset[Node]
@@ -80,12 +80,15 @@ class State:
 
     def answer(self, copies: Copies) -> Answer:
         """The values of copies in this state: those of ``Question.answer`` without anything known."""
-        rows = self.members.rows_of(self.position[copies.households])
+        at = self.position[copies.households]
+        rows = self.members.rows_of(at)
         place = self.place[copies.places.number]
+        sizes = {entity: np.bincount(self.members.household_of(entity))[at] for entity in rows}
+        place_of_unit = {entity: np.repeat(place, sizes[entity]) for entity in rows}
 
         def known(rules: str) -> Known:
             return {
-                node: self.known_of_place[node][place]
+                node: self.known_of_place[node][place_of_unit[entity_of(node[0])]]
                 if node in self.known_of_place
                 else self.known[node][rows[entity_of(node[0])]]
                 for node in self.taken[rules]
@@ -132,7 +135,7 @@ def state_layer(nation: Nation, copies: Copies) -> State:
     place = np.full(len(once.districts), -1, dtype=np.int64)
     place[once.number] = np.arange(len(once))
     anyone = Copies(np.zeros(len(once), dtype=np.int64), np.arange(len(once)), once)
-    known_of_place = _values(question, anyone, plan.of_place)
+    known_of_place = _values_of_first_units(question, anyone, plan.of_place)
     return State(question, position, question.base.take(present), known, place, known_of_place, plan.taken)
 
 
@@ -148,7 +151,7 @@ class _Plan:
 def _plan(question: Question, reads: Reads) -> _Plan:
     """What the nodes that are calculated anew for every copy read of those that are not."""
     local = {name for found in (dependences(), dependences_in(reads)) for name, one in found.items() if one.local}
-    of_place_alone = {name for name in reads.made_of(PLACE_INPUTS) & local if entity_of(name) == "household"}
+    of_place_alone = reads.made_of(PLACE_INPUTS) & local
     anew = local - of_place_alone
     inputs = {(name, str(question.year)) for table in question.base.tables.values() for name in table}
     taken = {}
@@ -187,12 +190,15 @@ def _traced(question: Question, copies: Copies, known: Known, kept: Callable[[Re
     return found
 
 
-def _values(question: Question, copies: Copies, nodes: Nodes) -> Known:
-    """Values of nodes of the household."""
+def _values_of_first_units(question: Question, copies: Copies, nodes: Nodes) -> Known:
+    """Values of nodes for the first unit of each copy: of what is made of the place alone, all of its units have the same."""
     if not nodes:
         return {}
-    with simulation_of(question.populate(copies), question.year, {}) as simulation:
-        found = {node: node_value(simulation, node) for node in sorted(nodes)}
+    population = question.populate(copies)
+    households = np.arange(len(copies))
+    first = {entity: np.searchsorted(population.household_of(entity), households) for entity in ENTITIES}
+    with simulation_of(population, question.year, {}) as simulation:
+        found = {node: node_value(simulation, node)[first[entity_of(node[0])]] for node in sorted(nodes)}
     del simulation
     release_memory()
     return found

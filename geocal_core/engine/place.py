@@ -1,8 +1,8 @@
 """Households put in a place: the one function by which the matrix and the area files make a (household, clone) copy.
 
-A copy is the surveyed household with the state, county and district it now lives in and its own take-up draws. Everything about
-the place where it was surveyed is dropped. Rules by ZIP code are followed in Los Angeles County only, which the Affordable Care
-Act's premiums split by ZIP code; elsewhere the engine is told none.
+A copy is the surveyed household with the state, county, city and district it now lives in and its own take-up draws.
+Everything about the place where it was surveyed is dropped. Rules by ZIP code are followed in Los Angeles County only, which
+the Affordable Care Act's premiums split by ZIP code; elsewhere the engine is told none.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PLACE_INPUTS = (
 )
 """The engine's inputs that say where a household lives."""
 
-LOCAL_INPUTS = ("county_fips", "congressional_district_geoid", "zip_code")
+LOCAL_INPUTS = ("block_geoid", "congressional_district_geoid", "county_fips", "place_fips", "zip_code")
 """Those of them that a copy is given and that may differ within a state."""
 
 LOS_ANGELES = "06037"
@@ -57,38 +57,45 @@ class Places:
         Position of each copy's place in the list.
     districts : ndarray of int32, shape (places,)
         Congressional district, 100 * FIPS + number.
-    counties : ndarray of str, shape (places,)
-        Five-digit code of the county of 2020.
+    blocks : ndarray of str, shape (places,)
+        One of the place's census blocks, 15 digits: the engine asks for no more of a block than its county.
+    cities : ndarray of str, shape (places,)
+        Five-digit code of the incorporated or census designated place, empty outside of all; sales taxes differ by it.
     zip_codes : ndarray of str, shape (places,)
         ZIP code in Los Angeles County, else ``NO_ZIP_CODE``.
     """
 
     number: NDArray[np.int32]
     districts: NDArray[np.int32]
-    counties: NDArray[np.str_]
+    blocks: NDArray[np.str_]
+    cities: NDArray[np.str_]
     zip_codes: NDArray[np.str_]
 
     @classmethod
-    def of(cls, district: ArrayLike, county: ArrayLike, zcta: ArrayLike | None = None) -> Places:
-        """Places from the codes of districts, counties and ZIP code tabulation areas (empty where there is none).
+    def of(cls, district: ArrayLike, block: ArrayLike, city: ArrayLike | None = None, zcta: ArrayLike | None = None) -> Places:
+        """Places from the codes of districts, blocks, cities and ZIP code tabulation areas (empty where there is none).
 
         Raises
         ------
         ConfigError
             If the engine does not know a county: it would put the household in the first county of the state.
         """
-        district, county = np.asarray(district, dtype=np.int32), np.asarray(county, dtype="U5")
-        zctas = np.zeros(county.shape, dtype="U7") if zcta is None else np.asarray(zcta, dtype="U7")
+        district, block = np.asarray(district, dtype=np.int32), np.asarray(block, dtype="U15")
+        county = block.astype("U5")
+        cities = np.zeros(block.shape, dtype="U5") if city is None else np.asarray(city, dtype="U5")
+        zctas = np.zeros(block.shape, dtype="U7") if zcta is None else np.asarray(zcta, dtype="U7")
         zips = np.where((county == LOS_ANGELES) & (zctas != ""), zctas, NO_ZIP_CODE)
-        named, zip_number = np.unique(zips, return_inverse=True)
-        keys = (district.astype(np.int64) * 100_000 + county.astype(np.int64)) * len(named) + zip_number
+        keys = district.astype(np.int64)
+        for code in (county, cities, zips):
+            named, rank = np.unique(code, return_inverse=True)
+            keys = keys * len(named) + rank
         _, first, number = np.unique(keys, return_index=True, return_inverse=True)
         unknown = sorted(set(county[first].tolist()) - known_counties())
         if unknown:
             raise ConfigError(
                 f"policyengine-us does not know the county {unknown[0]}", "blocks carry the counties of the census of 2020"
             )
-        return cls(number.astype(np.int32), district[first], county[first], zips[first])
+        return cls(number.astype(np.int32), district[first], block[first], cities[first], zips[first])
 
     def __len__(self) -> int:
         return len(self.number)
@@ -116,8 +123,10 @@ class Places:
         """The engine's inputs, by name."""
         return {
             "state_fips": self.state,
-            "county_fips": self.counties[self.number],
+            "county_fips": self.blocks.astype("U5")[self.number],
             "congressional_district_geoid": self.district,
+            "block_geoid": self.blocks[self.number],
+            "place_fips": self.cities[self.number],
             "zip_code": self.zip_codes[self.number],
         }
 
@@ -126,9 +135,8 @@ def places_of_columns(columns: ColumnPlaces) -> Places:
     """Where the columns of the calibration matrix lie."""
     crosswalk = columns.crosswalk
     used, number = np.unique(columns.row, return_inverse=True)
-    zctas = crosswalk.values("zcta", used)
-    distinct = Places.of(crosswalk.district[used], crosswalk.values("county_fips", used), zctas)
-    return distinct.take(number)
+    cities, zctas = crosswalk.values("place_fips", used), crosswalk.values("zcta", used)
+    return Places.of(crosswalk.district[used], crosswalk.geoid(used), cities, zctas).take(number)
 
 
 @cache

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geocal_core.engine.lookups import quicken
 from geocal_core.engine.reads import Node
 from geocal_core.engine.variables import check_inputs, check_outputs, tax_benefit_system, value_kind
 from geocal_core.errors import ConfigError
@@ -83,6 +84,7 @@ def simulate(population: Population, variables: Sequence[str], year: int, known:
     check_outputs(wanted)
     with simulation_of(population, year, known or {}) as simulation:
         values = {name: value_of(simulation, name, year) for name in wanted}
+    del simulation
     release_memory()
     return values
 
@@ -100,6 +102,7 @@ def simulation_of(population: Population, year: int, known: Known) -> Iterator[A
         )
     check_inputs(population)
     tax_benefit_system()
+    quicken()
     from policyengine_us import Simulation
 
     simulation = Simulation(dataset=_InMemory(population))

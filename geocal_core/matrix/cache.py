@@ -85,9 +85,8 @@ class World:
     def missing(self, quantities: Sequence[Quantity]) -> Batch | None:
         """The batch of the groups that no whole batch has, ready to be written; None if there is none."""
         there = self._whole()
-        wanted = [
-            q for group in groups_of(quantities) if _texts(quantities, group) not in there for q in _at(quantities, group)
-        ]
+        groups = [group for group in groups_of(quantities) if there.of(_texts(quantities, group)) is None]
+        wanted = [quantity for group in groups for quantity in _at(quantities, group)]
         if not wanted:
             return None
         texts = [list(_texts(wanted, group)) for group in groups_of(wanted)]
@@ -110,9 +109,10 @@ class World:
         tables, rows = [], []
         for group in groups_of(quantities):
             texts = _texts(quantities, group)
-            if texts not in there:
+            kept = there.of(texts)
+            if kept is None:
                 raise ArtifactError(f"the values of {texts[0]} have not been simulated", "build the package again")
-            table, row = self._of_group(*there[texts], n_records * n_clones)
+            table, row = self._of_group(kept, texts, n_records * n_clones)
             indices = np.array(group, dtype=np.int32)[table.indices]
             shape = (table.shape[0], len(quantities))
             tables.append(sparse.csr_matrix((table.data, indices, table.indptr), shape=shape, copy=False))
@@ -122,7 +122,8 @@ class World:
     def keep_only(self, quantities: Sequence[Quantity]) -> None:
         """Remove other worlds, and batches of which none of these quantities is taken."""
         there = self._whole()
-        used = {there[_texts(quantities, group)][0] for group in groups_of(quantities) if _texts(quantities, group) in there}
+        kept = [there.of(_texts(quantities, group)) for group in groups_of(quantities)]
+        used = {one.folder for one in kept if one is not None}
         for path in self.folder.iterdir():
             if path not in used:
                 remove(path)
@@ -130,26 +131,47 @@ class World:
             if path != self.folder:
                 remove(path)
 
-    def _whole(self) -> dict[Group, tuple[Path, int]]:
-        """Groups of whole batches, with the batch's folder and the group's number in it."""
-        found: dict[Group, tuple[Path, int]] = {}
+    def _whole(self) -> _Whole:
+        """The groups of whole batches."""
+        found: list[_Kept] = []
         for folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
             if (folder / _INDEX).exists() and all((folder / f"{name}.npz").exists() for name in self.chunks):
                 groups = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-                found |= {tuple(group): (folder, number) for number, group in enumerate(groups)}
-        return found
+                found += [_Kept(folder, number, tuple(group)) for number, group in enumerate(groups)]
+        return _Whole(tuple(found))
 
-    def _of_group(self, folder: Path, number: int, n_columns: int) -> tuple[sparse.csr_matrix, NDArray[np.int64]]:
-        """The distinct vectors of a group, chunk by chunk, and the row of each column."""
+    def _of_group(self, kept: _Kept, texts: Group, n_columns: int) -> tuple[sparse.csr_matrix, NDArray[np.int32]]:
+        """The distinct vectors of quantities of a group, chunk by chunk, and the row of each column."""
+        members = [kept.texts.index(text) for text in texts]
         tables: list[sparse.csr_matrix] = []
-        row = np.empty(n_columns, dtype=np.int64)
+        row = np.empty(n_columns, dtype=np.int32)
         begin = 0
         for name, columns in self.chunks.items():
-            table, rows = _read(folder / f"{name}.npz", number, len(columns))
-            row[columns] = rows.astype(np.int64) + begin
-            tables.append(sparse.csr_matrix(table))
+            table, rows = _read(kept.folder / f"{name}.npz", kept.number, len(columns))
+            row[columns] = rows.astype(np.int32) + begin
+            tables.append(sparse.csr_matrix(table[:, members]))
             begin += len(table)
         return sparse.vstack(tables, format="csr"), row
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A group in a whole batch: its number there, and the texts of its quantities."""
+
+    folder: Path
+    number: int
+    texts: Group
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """The groups of whole batches."""
+
+    groups: tuple[_Kept, ...]
+
+    def of(self, texts: Group) -> _Kept | None:
+        """A group that holds some quantities; None if there is none."""
+        return next((one for one in self.groups if set(texts) <= set(one.texts)), None)
 
 
 def _read(path: Path, number: int, n_columns: int) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
@@ -158,9 +180,7 @@ def _read(path: Path, number: int, n_columns: int) -> tuple[NDArray[np.float32],
             table, row = parts[f"table_{number}"], parts[f"row_{number}"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         remove(path)
-        raise ArtifactError(
-            f"{path} was not a whole chunk ({error}) and is removed", "run again: it is simulated anew"
-        ) from error
+        raise ArtifactError(f"{path} was not whole ({error}) and is removed", "run again: it is simulated anew") from error
     if row.shape != (n_columns,) or (n_columns and int(row.max()) >= len(table)):
         remove(path)
         raise ArtifactError(f"{path} did not fit its columns and is removed", "run again: it is simulated anew")

@@ -30,7 +30,7 @@ from geocal_core.places.states import state_of_fips
 from geocal_core.progress import Reporter
 from geocal_core.seeds import generator
 
-CHUNK_COLUMNS = 40_000
+CHUNK_COLUMNS = 32_000
 NEW_YORK = 36
 
 

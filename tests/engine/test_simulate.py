@@ -12,9 +12,9 @@ import pytest
 from geocal_core.context import StageContext
 from geocal_core.engine import household_agi as household_agi_module
 from geocal_core.engine.household_agi import build, household_agi
-from geocal_core.engine.place import PLACE_INPUTS, at_place, in_state
+from geocal_core.engine.place import PLACE_INPUTS, Places, at_place, in_state
 from geocal_core.engine.simulate import _InMemory, simulate
-from geocal_core.engine.takeup import rates
+from geocal_core.engine.takeup import TakeUp, rates
 from geocal_core.engine.variables import entity_of, enum_names, is_input, nonlocal_variables, tax_benefit_system, value_kind
 from geocal_core.errors import ConfigError
 from geocal_core.population import ENTITIES, Population, write_h5
@@ -22,6 +22,7 @@ from geocal_core.progress import Silent
 from geocal_core.settings import HouseholdAgiSettings
 from geocal_core.store import Store
 from tests.engine.households import OTHER_INCOMES, YEAR, make_population
+from tests.engine.placing import places_in
 
 pytestmark = pytest.mark.engine
 
@@ -53,20 +54,31 @@ VARIABLES = (
 )
 STATES = (6, 48, 2)
 BASE = make_population(48, seed=1)
+TAKEUP = TakeUp.of(BASE, seed=4)
+TURN = np.arange(48) % 3
+
+
+def copies(households: np.ndarray, clone: int, states: int | np.ndarray) -> Population:
+    """Copies of households in states, each in a county of its own choice."""
+    fips = np.broadcast_to(states, households.shape)
+    everywhere = {state: places_in(np.full(48, state), seed=state) for state in set(fips.tolist())}
+    chosen = [everywhere[state].take([household]).inputs for household, state in zip(households, fips.tolist(), strict=True)]
+    joined = {name: np.concatenate([one[name] for one in chosen]) for name in chosen[0]}
+    places = Places.of(joined["congressional_district_geoid"], joined["block_geoid"], joined["place_fips"])
+    return at_place(BASE, households, clone, places, TAKEUP)
 
 
 @pytest.fixture(scope="module")
 def placed() -> Population:
     """Copies of households in three states, by turns."""
-    return at_place(BASE, np.arange(48), 3, np.array(STATES)[np.arange(48) % 3], seed=4)
+    return copies(np.arange(48), 3, np.array(STATES)[TURN])
 
 
 @pytest.fixture(scope="module")
 def by_state(placed: Population) -> dict[int, dict[str, np.ndarray]]:
     """Values of the households of each state, simulated without the others."""
     return {
-        state: simulate(at_place(BASE, np.flatnonzero(np.arange(48) % 3 == turn), 3, state, seed=4), VARIABLES, YEAR)
-        for turn, state in enumerate(STATES)
+        state: simulate(copies(np.flatnonzero(turn == TURN), 3, state), VARIABLES, YEAR) for turn, state in enumerate(STATES)
     }
 
 
@@ -96,11 +108,11 @@ def test_new_york_twice_is_new_york_once() -> None:
     from policyengine_core.simulations import Simulation
     from policyengine_us import Microsimulation
 
-    households = at_place(BASE, np.arange(48), 0, 36, seed=4)
+    households = copies(np.arange(48), 0, 36)
     wanted = ("state_income_tax", "salt_deduction", "income_tax")
     first = simulate(households, wanted, YEAR)
     assert not [thing for thing in gc.get_objects() if isinstance(thing, Simulation)]
-    again = simulate(at_place(BASE, np.arange(1, 48), 0, 36, seed=4), wanted, YEAR)
+    again = simulate(copies(np.arange(1, 48), 0, 36), wanted, YEAR)
     plain = Microsimulation(dataset=_InMemory(households))
     inside = households.household_of("tax_unit") > 0
     for variable in wanted:
@@ -121,7 +133,7 @@ def test_types_are_those_of_the_variables(by_state: dict) -> None:
 def test_a_monthly_flow_is_its_sum_over_the_year(by_state: dict) -> None:
     from policyengine_us import Simulation
 
-    alaska = at_place(BASE, np.flatnonzero(np.arange(48) % 3 == 2), 3, 2, seed=4)
+    alaska = copies(np.flatnonzero(TURN == 2), 3, 2)
     simulation = Simulation(dataset=_InMemory(alaska))
     months = sum(np.asarray(simulation.calculate("snap", f"{YEAR}-{month:02d}"), dtype=float) for month in range(1, 13))
     assert months.sum() > 0
