@@ -137,9 +137,8 @@ def sizes(store: Store) -> None:
     package = Package.open(store.path(STAGES[PACKAGE].output))
     values = size_of(store.path("cache"))
     print(f"\n{len(package.targets):,} targets of {package.variants.n_quantities} quantities, {package.n_columns:,} columns")
-    print(
-        f"{package.matrix.nnz:,} explicit non-zeros, {package.matrix.atoms:,} atoms, {len(package.variants.data):,} stored values"
-    )
+    stored = len(package.variants.data)
+    print(f"{package.matrix.nnz:,} explicit non-zeros, {package.matrix.atoms:,} atoms, {stored:,} stored values")
     print(f"package {size_of(package.folder) / 1e6:,.0f} MB, kept values {values / 1e6:,.0f} MB")
 
 

@@ -132,8 +132,8 @@ def _check_calibrated(context: StageContext) -> None:
     path = context.inputs["weights"] / "unified_run_config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        inputs, seed = config["package_inputs"], config["package_seed"]
-        calibrated = {source: inputs[source] for source in ("stratified_cps", "geography")}
+        inputs, drawn = config["package_inputs"], (config["package_seed"], config["package_takeup"])
+        calibrated = {source: inputs[source] for source in ("stratified_cps", "geography", "blocks")}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ArtifactError(f"{path} does not say what was calibrated ({error!r})", "materialise weights again") from error
     for source, digest in calibrated.items():
@@ -143,11 +143,12 @@ def _check_calibrated(context: StageContext) -> None:
                 f"here is {context.input_digests[source][:12]})",
                 "materialise calibration_package and weights again",
             )
-    if seed != context.settings.seed:
+    wanted = (context.settings.seed, context.settings.takeup)
+    if drawn != wanted:
         raise ConfigError(
-            f"the weights were fitted to take-up drawn with seed {seed}, the area files are to be drawn with seed "
-            f"{context.settings.seed}",
-            "give area_h5 the seed of calibration_package",
+            f"the weights were fitted to take-up drawn with seed {drawn[0]} and scheme {drawn[1]!r}, the area files are to be "
+            f"drawn with seed {wanted[0]} and scheme {wanted[1]!r}",
+            "give area_h5 the seed and the scheme of calibration_package",
         )
 
 

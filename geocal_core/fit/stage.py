@@ -90,6 +90,7 @@ def fit_package(
         # What the columns are copies of: whoever lays the weights on households must do so on these very ones.
         "package_inputs": dict(opened.manifest.get("inputs", {})),
         "package_seed": opened.seed,
+        "package_takeup": opened.manifest.get("takeup", ""),
         "package_targets": opened.manifest.get("targets", ""),
         "targets": settings.targets,
         "n_records": opened.n_records,

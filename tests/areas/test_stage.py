@@ -67,7 +67,8 @@ def context(tmp_path: Path) -> StageContext:
     small_blocks().to_parquet(tmp_path / "blocks.parquet", index=False)
     (tmp_path / "weights").mkdir()
     np.save(tmp_path / "weights" / "calibration_weights.npy", weights)
-    calibrated = {"package_inputs": {"stratified_cps": "a", "geography": "b", "target_db": "t"}, "package_seed": 0}
+    inputs = {"stratified_cps": "a", "geography": "b", "blocks": "p", "target_db": "t"}
+    calibrated = {"package_inputs": inputs, "package_seed": 0, "package_takeup": "counter"}
     (tmp_path / "weights" / "unified_run_config.json").write_text(json.dumps(calibrated))
     return StageContext(
         name="area_h5",
@@ -236,6 +237,8 @@ def test_a_block_that_comes_to_lie_in_another_place_is_seen(context: StageContex
     moved = small_blocks().astype({"sldu": str})
     moved.loc[moved["district"] == 5601, "sldu"] = "009"
     moved.astype({"sldu": "category"}).to_parquet(context.inputs["blocks"], index=False)
+    path = context.inputs["weights"] / "unified_run_config.json"
+    path.write_text(path.read_text().replace('"blocks": "p"', '"blocks": "q"'))
     again = replace(context, reporter=Silent(), input_digests={**context.input_digests, "blocks": "q"})
     build(again)
     assert isinstance(again.reporter, Silent)
@@ -267,6 +270,14 @@ def of_another_geography(context: StageContext) -> StageContext:
     return replace(context, input_digests={**context.input_digests, "geography": "other"})
 
 
+def of_other_blocks(context: StageContext) -> StageContext:
+    return replace(context, input_digests={**context.input_digests, "blocks": "other"})
+
+
+def of_another_scheme(context: StageContext) -> StageContext:
+    return replace(context, settings=AreaSettings(takeup="reference"))
+
+
 def of_another_seed(context: StageContext) -> StageContext:
     return replace(context, settings=AreaSettings(seed=7))
 
@@ -281,7 +292,13 @@ def of_nothing(context: StageContext) -> StageContext:
     [
         (of_another_file, ArtifactError, "weights of another stratified_cps"),
         (of_another_geography, ArtifactError, "weights of another geography"),
-        (of_another_seed, ConfigError, "drawn with seed 0, the area files are to be drawn with seed 7"),
+        (of_other_blocks, ArtifactError, "weights of another blocks"),
+        (
+            of_another_scheme,
+            ConfigError,
+            "to be drawn with seed 0 and scheme 'reference'; give area_h5 the seed and the scheme",
+        ),
+        (of_another_seed, ConfigError, "drawn with seed 0 and scheme 'counter', the area files are to be drawn with seed 7"),
         (of_nothing, ArtifactError, "does not say what was calibrated"),
     ],
 )

@@ -66,6 +66,7 @@ def test_the_folder_holds_what_the_next_stages_read(package: Path, tmp_path: Pat
     assert config["package_digest"] == opened.digest
     assert config["package_inputs"] == opened.manifest["inputs"]
     assert config["package_seed"] == opened.seed
+    assert config["package_takeup"] == opened.manifest.get("takeup", "")
     assert config["weight_nonzero"] == np.count_nonzero(weights) == numbers["kept"]
     for name, digest in config["artifacts"].items():
         assert digest == f"sha256:{digest_path(context.output / name)}"
