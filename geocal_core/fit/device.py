@@ -67,7 +67,8 @@ class Device:
     def at_work(self) -> Iterator[None]:
         """The threads, for as long as a fit lasts.
 
-        torch's own threads rest meanwhile: they would split sums in a way that depends on their number.
+        The threads of torch and of MKL rest meanwhile, in each of ours: they would fight for the processors, and split sums
+        in a way that depends on their number.
         """
         before = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -75,7 +76,7 @@ class Device:
             if self.threads == 1:
                 yield
             else:
-                with ThreadPoolExecutor(self.threads) as self._pool:
+                with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as self._pool:
                     yield
         finally:
             self._pool = None

@@ -1,14 +1,16 @@
 """The two products of a fit, X w and the transpose of X times r, over the tiles of a factored matrix.
 
-Both take their vectors over columns in the matrix's inner order. On the CPU a tile is one piece of work: its slice of w and
-its few leaves stay in cache, and one copy of its values serves both products, by rows for the one, by columns for the other.
-Rows of a tile are cut into segments; these, leaves and targets are added in float64, because a national row has millions of
-float32 terms. On a GPU the tiles are laid side by side. Where the cuts are depends on the matrix alone.
+Both take their vectors over columns in the matrix's inner order. On the CPU a tile is one piece of work, whose slice of w and
+few leaves stay in cache. In float32, where a product is wanted thousands of times, its values are kept twice, by rows for the
+one product and by columns for the other, so that MKL serves both; in float64 once, for half of the memory. Rows of a tile are
+cut into segments; these, leaves and targets are added in float64, because a national row has millions of float32 terms. On a
+GPU the tiles are laid side by side. Where the cuts are depends on the matrix alone.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,20 +39,24 @@ class _TileProducts:
         self._first = np.searchsorted(cuts, indptr[:-1])
         shape = (len(cuts) - 1, tile.end - tile.begin)
         self._by_rows: Any = _tensor(cuts, indices, data, shape) if _MKL else sparse.csr_matrix((data, indices, cuts), shape)
-        # The rows of a CSR matrix are the columns of its transpose.
-        self._transpose = sparse.csc_matrix((data, indices, indptr), shape=matrix.shape[::-1], copy=False)
+        if _MKL and dtype == "float32":
+            csc = sparse.csr_matrix((data, indices, indptr), matrix.shape, copy=False).tocsc()
+            # The columns of a CSC matrix are the rows of its transpose.
+            self._by_columns: Any = _tensor(csc.indptr, csc.indices, csc.data, matrix.shape[::-1])
+        else:
+            self._by_columns = sparse.csc_matrix((data, indices, indptr), shape=matrix.shape[::-1], copy=False)
 
     def forward(self, weights: NDArray[Any]) -> Floats:
-        """Sums of its rows under a vector over all columns."""
+        """Sums of its rows under a vector over its columns."""
         if not len(self.rows):
             return np.zeros(0)
-        mine = weights[self.columns]
-        sums = (self._by_rows @ torch.from_numpy(mine)).numpy() if _MKL else self._by_rows @ mine
-        return np.add.reduceat(sums.astype(np.float64), self._first)
+        return np.add.reduceat(_times(self._by_rows, weights).astype(np.float64), self._first)
 
     def backward(self, coefficients: NDArray[Any]) -> NDArray[Any]:
         """Sums of its columns under a vector over leaves."""
-        return np.asarray(self._transpose @ coefficients[self.rows])
+        if not len(self.rows):
+            return np.zeros(self.columns.stop - self.columns.start, dtype=coefficients.dtype)
+        return _times(self._by_columns, coefficients[self.rows])
 
 
 class _CudaRows:
@@ -105,11 +111,18 @@ class Products:
 
     def forward(self, weights: Any) -> Floats:
         """X w as a numpy array of float64, shape (n_targets,)."""
+        return self.total(self._device.each(lambda block: self.part(block, weights[slice(*block)]), self.blocks))
+
+    def part(self, block: tuple[int, int], weights: Any) -> Any:
+        """What one of the blocks, of whose columns the weights are given, adds to the sums that ``total`` takes."""
+        return self._tiles[block].forward(weights) if self._tiles else self._forward.times(weights)
+
+    def total(self, parts: Sequence[Any]) -> Floats:
+        """X w, shape (n_targets,), from the parts of all blocks in their order."""
         if self._tiles:
-            parts = self._device.each(lambda tile: tile.forward(weights), list(self._tiles.values()))
             return np.asarray(self._collect @ np.concatenate(parts))
         leaves = np.zeros(self._collect.shape[1])
-        segments = self._device.get(self._forward.times(weights)).astype(np.float64)
+        segments = self._device.get(parts[0]).astype(np.float64)
         if len(segments):
             leaves[self._filled] = np.add.reduceat(segments, self._first)
         return np.asarray(self._collect @ leaves)
@@ -135,6 +148,14 @@ def _tensor(indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], sha
         warnings.filterwarnings("ignore", message="Sparse invariant checks")
         parts = (torch.from_numpy(indptr), torch.from_numpy(indices), torch.from_numpy(data))
         return torch.sparse_csr_tensor(*parts, size=shape, check_invariants=False)
+
+
+def _times(matrix: Any, vector: NDArray[Any]) -> NDArray[Any]:
+    """Product of a matrix of torch or of scipy with a vector."""
+    if not isinstance(matrix, torch.Tensor):
+        return np.asarray(matrix @ vector)
+    result: NDArray[Any] = (matrix @ torch.from_numpy(vector)).numpy()
+    return result
 
 
 def _segments(indptr: NDArray[Any]) -> NDArray[Any]:
