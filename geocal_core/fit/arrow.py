@@ -1,0 +1,351 @@
+"""Newton systems over a factored matrix: (X diag(d) X' + diag(ridge)) s = b, solved along the arrow that places give it.
+
+Leaves lie in blocks of columns, the districts, that no two blocks share. So the Gram matrix of the leaves is one small dense
+matrix a block, whatever levels the targets are of, and S adds it up to targets. Rows of one block are eliminated there, rows
+that join some blocks (states) after them, rows that join most (the nation) last, each by a dense Cholesky factor. A matrix
+without places is one block, and so one dense Cholesky. Where a factor would be too large, conjugate gradients take over.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import LinearOperator, cg
+
+from geocal_core.fit.device import Device
+from geocal_core.fit.products import Products
+from geocal_core.matrix.factored import FactoredMatrix, Floats
+
+Ints = NDArray[np.int64]
+MOST_ROWS_OF_A_FACTOR = 4_000
+"""A dense factor of so many rows takes a second or two and 128 MB."""
+_JITTER = 1e-12  # of a diagonal: far above what rounding takes from it, far below what matters
+_DENSE_VALUES = 1 << 21  # 16 MB: what a block is spread out into at once
+_ROWS_AT_ONCE = 24
+_CG_ITERATIONS = 500
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Values of a block's leaves in consecutive columns.
+
+    Attributes
+    ----------
+    begin, end : int
+        The columns, in the inner order.
+    leaf : ndarray of int64, shape (n,)
+        Which of the block's leaves its rows are.
+    matrix : csr_matrix of float32, shape (n, end - begin)
+    """
+
+    begin: int
+    end: int
+    leaf: Ints
+    matrix: sparse.csr_matrix
+
+
+@dataclass(frozen=True)
+class Front:
+    """Rows that are eliminated together, and the later rows that they are coupled to."""
+
+    own: Ints
+    outer: Ints
+
+    @property
+    def rows(self) -> Ints:
+        return np.concatenate([self.own, self.outer])
+
+
+@dataclass(frozen=True)
+class Block(Front):
+    """A front at the bottom: a block of columns.
+
+    Attributes
+    ----------
+    pieces : tuple of Piece
+    sums : csr_matrix of float64, shape (len(rows), leaves of the block)
+        Scaled rows of S.
+    """
+
+    pieces: tuple[Piece, ...]
+    sums: sparse.csr_matrix
+
+
+@dataclass(frozen=True)
+class Group(Front):
+    """A front above some blocks."""
+
+    blocks: tuple[Block, ...]
+
+
+class System(Protocol):
+    """Solves Newton systems of one matrix."""
+
+    method: str
+    seconds: dict[str, float]
+
+    def solve(self, curvature: Floats, ridge: Floats, right: Floats, free: NDArray[np.bool_]) -> Floats:
+        """s of (X diag(curvature) X' + diag(ridge)) s = right among the free rows; 0 in the others.
+
+        Parameters
+        ----------
+        curvature : ndarray of float64, shape (n_columns,)
+            In the inner order; not negative.
+        ridge, right : ndarray of float64, shape (n_targets,)
+            The ridge is above 0.
+        free : ndarray of bool, shape (n_targets,)
+        """
+
+
+def system(
+    matrix: FactoredMatrix, scale: Floats, products: Products, device: Device, most: int = MOST_ROWS_OF_A_FACTOR
+) -> System:
+    """The way to solve Newton systems that suits a matrix, whose rows are multiplied by ``scale``."""
+    groups, top = _fronts(matrix, scale)
+    fronts: list[Front] = [*groups, *(block for group in groups for block in group.blocks)]
+    if max(len(top), *(len(front.own) for front in fronts), 0) > most:
+        return ConjugateGradients(matrix, scale, products, device)
+    return Arrow(groups, top, matrix.shape[0], device)
+
+
+class Arrow:
+    """Block elimination: blocks, groups of blocks, and the rest."""
+
+    def __init__(self, groups: list[Group], top: Ints, n_rows: int, device: Device) -> None:
+        self.seconds = {"assembly": 0.0, "elimination": 0.0}
+        self.groups = groups
+        self.top = top
+        self.method = "arrow" if sum(len(group.blocks) for group in groups) > 1 else "dense"
+        self._n_rows = n_rows
+        self._device = device
+
+    def solve(self, curvature: Floats, ridge: Floats, right: Floats, free: NDArray[np.bool_]) -> Floats:
+        root = torch.from_numpy(np.diag(np.where(free, ridge, 1.0)[self.top]))
+        place = np.full(self._n_rows, -1)
+        place[self.top] = np.arange(len(self.top))
+        eliminated = self._device.each(lambda group: _Group(group, curvature, ridge, free, self._n_rows), self.groups)
+        for part in eliminated:  # in the order of the groups, whatever thread made them
+            at = torch.from_numpy(place[part.front.outer])
+            root[at[:, None], at[None, :]] += part.left
+        started = time.perf_counter()
+        result = np.where(free, right, 0.0)
+        for part in eliminated:
+            part.forward(result)
+        factor = _Factor(Front(self.top, np.zeros(0, dtype=np.int64)), root)
+        factor.forward(result)
+        factor.backward(result)
+        for part in reversed(eliminated):
+            part.backward(result)
+        spent = time.perf_counter() - started
+        share = 1 / min(self._device.threads, max(len(eliminated), 1))
+        self.seconds["assembly"] += share * sum(part.assembly for part in eliminated)
+        self.seconds["elimination"] += spent + share * sum(part.elimination for part in eliminated)
+        return np.where(free, result, 0.0)
+
+
+class _Factor:
+    """A front, eliminated."""
+
+    def __init__(self, front: Front, matrix: torch.Tensor) -> None:
+        self.front = front
+        count = len(front.own)
+        matrix.diagonal()[:count].mul_(1 + _JITTER)
+        self._pivot = torch.linalg.cholesky(matrix[:count, :count])
+        self._coupling = torch.linalg.solve_triangular(self._pivot, matrix[:count, count:], upper=False)
+        self.left = matrix[count:, count:] - self._coupling.T @ self._coupling
+
+    def forward(self, right: Floats) -> None:
+        """Solve for its own rows and take them out of the later ones, in place."""
+        own = torch.linalg.solve_triangular(self._pivot, torch.from_numpy(right[self.front.own])[:, None], upper=False)
+        right[self.front.own] = own[:, 0].numpy()
+        right[self.front.outer] -= (self._coupling.T @ own)[:, 0].numpy()
+
+    def backward(self, right: Floats) -> None:
+        """Once the later rows are known, its own, in place."""
+        rest = torch.from_numpy(right[self.front.own] - (self._coupling @ torch.from_numpy(right[self.front.outer])).numpy())
+        right[self.front.own] = torch.linalg.solve_triangular(self._pivot.T, rest[:, None], upper=True)[:, 0].numpy()
+
+
+class _Group(_Factor):
+    """The blocks of a group and then its own rows, eliminated."""
+
+    def __init__(self, group: Group, curvature: Floats, ridge: Floats, free: NDArray[np.bool_], n_rows: int) -> None:
+        self.assembly = 0.0
+        self._blocks: list[_Factor] = []
+        began = time.perf_counter()
+        place = np.full(n_rows, -1)
+        place[group.rows] = np.arange(len(group.rows))
+        whole = torch.zeros((len(group.rows), len(group.rows)), dtype=torch.float64)
+        whole.diagonal()[: len(group.own)] += torch.from_numpy(np.where(free, ridge, 1.0)[group.own])
+        for block in group.blocks:
+            started = time.perf_counter()
+            leaves = gram(block, curvature)
+            self.assembly += time.perf_counter() - started
+            of_rows = block.sums @ (block.sums @ leaves).T
+            moving = free[block.rows]
+            of_rows *= moving[:, None] & moving[None, :]
+            own = np.arange(len(block.own))
+            of_rows[own, own] += np.where(free, ridge, 1.0)[block.own]
+            factor = _Factor(block, torch.from_numpy(of_rows))
+            at = torch.from_numpy(place[block.outer])
+            whole[at[:, None], at[None, :]] += factor.left
+            self._blocks.append(factor)
+        super().__init__(group, whole)
+        self.elimination = time.perf_counter() - began - self.assembly
+
+    def forward(self, right: Floats) -> None:
+        for block in self._blocks:
+            block.forward(right)
+        super().forward(right)
+
+    def backward(self, right: Floats) -> None:
+        super().backward(right)
+        for block in self._blocks:
+            block.backward(right)
+
+
+def gram(block: Block, curvature: Floats) -> Floats:
+    """A diag(curvature) A' of the leaves of a block, shape (leaves, leaves).
+
+    Values are spread out into a dense matrix, some columns at a time: a dense product is quicker than a sparse one already
+    where one value in twenty is there.
+    """
+    size = block.sums.shape[1]
+    total = torch.zeros((size, size), dtype=torch.float64)
+    root = torch.from_numpy(np.sqrt(curvature[block.pieces[0].begin : block.pieces[-1].end]))
+    for piece in block.pieces:
+        width = piece.end - piece.begin
+        data, column = torch.from_numpy(piece.matrix.data), torch.from_numpy(piece.matrix.indices)
+        of_columns = root[piece.begin - block.pieces[0].begin :][:width]
+        values = data.to(torch.float64) * torch.index_select(of_columns, 0, column)
+        begins = np.repeat(piece.leaf * width, np.diff(piece.matrix.indptr))
+        dense = torch.zeros(size * width, dtype=torch.float64)
+        dense.index_copy_(0, torch.from_numpy(begins) + column, values)
+        dense = dense.view(size, width)
+        for first in range(0, size, _ROWS_AT_ONCE):
+            last = min(first + _ROWS_AT_ONCE, size)
+            total[first:last, first:] += dense[first:last] @ dense[first:].T
+    upper = total.triu(1)
+    return np.asarray((upper + upper.T + torch.diag(total.diagonal())).numpy())
+
+
+class ConjugateGradients:
+    """Products with the Gram matrix instead of its elements, preconditioned by its diagonal."""
+
+    method = "conjugate gradients"
+
+    def __init__(self, matrix: FactoredMatrix, scale: Floats, products: Products, device: Device) -> None:
+        self.seconds = {"assembly": 0.0, "elimination": 0.0}
+        self._matrix = matrix
+        self._scale = scale
+        self._products = products
+        self._device = device
+
+    def solve(self, curvature: Floats, ridge: Floats, right: Floats, free: NDArray[np.bool_]) -> Floats:
+        """As ``System``; to a relative residual that shrinks with the right-hand side. Any of its iterates is an ascent."""
+        started = time.perf_counter()
+        own_order = np.empty(len(curvature))
+        own_order[self._matrix.order] = curvature
+        squares = self._scale**2 * self._matrix.estimates(own_order, np.square)
+        held = np.where(free, self._scale, 0.0)
+        kept = np.where(free, ridge, 1.0)
+
+        def times(vector: Floats) -> Floats:
+            coefficients = self._products.coefficients(held * vector)
+            moved = np.empty(len(curvature))
+
+            def fill(block: tuple[int, int]) -> None:
+                here = slice(*block)
+                moved[here] = curvature[here] * self._products.backward(block, coefficients)
+
+            self._device.each(fill, self._products.blocks)
+            return held * self._products.forward(moved) + kept * vector
+
+        shape = (len(right), len(right))
+        wanted = np.where(free, right, 0.0)
+        diagonal = np.where(free, squares, 0.0) + kept
+        result, _ = cg(
+            LinearOperator(shape, matvec=times, dtype=np.float64),
+            wanted,
+            rtol=min(0.1, float(np.linalg.norm(wanted))),
+            maxiter=_CG_ITERATIONS,
+            M=LinearOperator(shape, matvec=lambda vector: vector / diagonal, dtype=np.float64),
+        )
+        self.seconds["elimination"] += time.perf_counter() - started
+        return np.where(free, result, 0.0)
+
+
+def _fronts(matrix: FactoredMatrix, scale: Floats) -> tuple[list[Group], Ints]:
+    """Groups of blocks, and the rows that are eliminated last."""
+    block_of, n_blocks = _blocks(matrix)
+    sums = matrix.sums.tocoo()
+    seen = block_of[sums.col] >= 0
+    touches = sparse.csr_matrix((np.ones(seen.sum()), (sums.row[seen], block_of[sums.col[seen]])), (matrix.shape[0], n_blocks))
+    touches.sum_duplicates()
+    count = np.diff(touches.indptr)
+    middle = (count > 1) & (count <= n_blocks / 2)
+    top = np.flatnonzero((count == 0) | ((count > 1) & ~middle))
+    joins = touches[middle]
+    n_groups, group_of = connected_components(joins.T @ joins, directed=False)
+    rows_of = touches.tocsc()
+    level = np.where(middle, 1, np.where(count == 1, 0, 2))
+    scaled = sparse.diags(scale) @ matrix.sums
+    pieces = _pieces(matrix, block_of, n_blocks)
+    leaves_of = [np.flatnonzero(block_of == block) for block in range(n_blocks)]
+    members: list[list[Block]] = [[] for _ in range(n_groups)]
+    for block in range(n_blocks):
+        rows = np.sort(rows_of.indices[rows_of.indptr[block] : rows_of.indptr[block + 1]]).astype(np.int64)
+        own, outer = rows[level[rows] == 0], rows[level[rows] > 0]
+        order = np.concatenate([own, outer])
+        of_block = sparse.csr_matrix(scaled[order][:, leaves_of[block]])
+        members[group_of[block]].append(Block(own, outer, tuple(pieces[block]), of_block))
+    groups = []
+    for blocks in members:
+        rows = np.unique(np.concatenate([block.outer for block in blocks]))
+        groups.append(Group(rows[level[rows] == 1], rows[level[rows] == 2], tuple(blocks)))
+    return groups, top.astype(np.int64)
+
+
+def _blocks(matrix: FactoredMatrix) -> tuple[Ints, int]:
+    """The block of each leaf, -1 for a leaf without values, and their number: leaves whose columns interleave are of one."""
+    n_leaves, n_columns = matrix.sums.shape[1], matrix.shape[1]
+    first, last = np.full(n_leaves, n_columns), np.full(n_leaves, -1)
+    for tile in matrix.tiles:
+        if len(tile.rows):
+            starts = tile.matrix.indptr[:-1]
+            first[tile.rows] = np.minimum(first[tile.rows], tile.begin + np.minimum.reduceat(tile.matrix.indices, starts))
+            last[tile.rows] = np.maximum(last[tile.rows], tile.begin + np.maximum.reduceat(tile.matrix.indices, starts))
+    block = np.full(n_leaves, -1)
+    order = np.argsort(first, kind="stable")
+    order = order[last[order] >= 0]
+    reach = np.maximum.accumulate(last[order])
+    block[order] = np.cumsum(np.concatenate([[False], first[order][1:] > reach[:-1]]))[: len(order)]
+    return block, int(block.max(initial=-1)) + 1
+
+
+def _pieces(matrix: FactoredMatrix, block_of: Ints, n_blocks: int) -> list[list[Piece]]:
+    """The values of each block, tile by tile."""
+    position = np.zeros(len(block_of), dtype=np.int64)
+    for block in range(n_blocks):
+        mine = block_of == block
+        position[mine] = np.arange(mine.sum())
+    pieces: list[list[Piece]] = [[] for _ in range(n_blocks)]
+    for tile in matrix.tiles:
+        of_rows = block_of[tile.rows]
+        for block in np.unique(of_rows).tolist():
+            mine = np.flatnonzero(of_rows == block)
+            part = tile.matrix[mine]
+            low, high = int(part.indices.min()), int(part.indices.max()) + 1
+            width = max(_DENSE_VALUES // int(position.max(initial=0) + 1), 256)
+            for begin in range(low, high, width):
+                end = min(begin + width, high)
+                narrow = part[:, begin:end]
+                pieces[block].append(Piece(tile.begin + begin, tile.begin + end, position[tile.rows[mine]], narrow))
+    return pieces
