@@ -7,6 +7,7 @@ that were held out are marked, so that whoever sums up can keep them apart from 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 from geocal_core.matrix.factored import Floats
 
 Bools = NDArray[np.bool_]
-WITHIN = (0.01, 0.05, 0.10)
+WITHIN = (0.005, 0.01, 0.05, 0.10)
+_QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
+_SHARES = tuple(f"within_{100 * limit:g}".replace(".", "_") for limit in WITHIN)
+_CURVE_POINTS = 120
 _LEVEL_ORDER = ("national", "state", "district")
 
 
@@ -85,18 +89,20 @@ def error_summary(errors: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns of ``by``, then targets (all), unsupported, zero (supported targets of 0), scored (the rest), and of the
-        scored: within_1, within_5, within_10 (shares in [0, 1]), median, p90 and max of the absolute relative error. NaN
-        where nothing is scored.
+        The columns of ``by``, then targets (all), unsupported, zero (supported targets of 0), scored (the rest); of the scored
+        within_0_5, within_1, within_5, within_10 (shares in [0, 1]), median, p90, p99 and max of the absolute relative error;
+        and zero_median and zero_max, of the absolute error of targets of 0. NaN where there is nothing of the kind.
     """
     rows = []
     for key, group in errors.groupby(list(by), sort=True):
         supported = group[group["achievable"]]
         error = supported["abs_rel_error"].dropna().to_numpy()
-        counts = {"targets": len(group), "unsupported": len(group) - len(supported), "zero": len(supported) - len(error)}
-        rows.append(dict(zip(by, key, strict=True)) | counts | {"scored": len(error)} | error_shares(error))
+        missed = np.abs(supported.loc[supported["abs_rel_error"].isna(), "error"].to_numpy())
+        counts = {"targets": len(group), "unsupported": len(group) - len(supported), "zero": len(missed), "scored": len(error)}
+        rows.append(dict(zip(by, key, strict=True)) | counts | error_shares(error) | _zero_errors(missed))
     if not rows:
-        return pd.DataFrame(columns=[*by, "targets", "unsupported", "zero", "scored", *error_shares(np.zeros(0))])
+        nothing = error_shares(np.zeros(0)) | _zero_errors(np.zeros(0))
+        return pd.DataFrame(columns=[*by, "targets", "unsupported", "zero", "scored", *nothing])
     table = pd.DataFrame(rows)
     if "level" in table:
         rank = {level: place for place, level in enumerate(_LEVEL_ORDER)}
@@ -106,12 +112,30 @@ def error_summary(errors: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def error_shares(error: Floats) -> dict[str, float]:
-    """Shares within 1, 5 and 10 % and quantiles of absolute relative errors; NaN where there are none."""
+    """Shares within 0.5, 1, 5 and 10 % and quantiles of absolute relative errors; NaN where there are none."""
     if not len(error):
-        return dict.fromkeys(("within_1", "within_5", "within_10", "median", "p90", "max"), float("nan"))
-    shares = {f"within_{round(100 * limit)}": float(np.mean(error <= limit)) for limit in WITHIN}
-    quantiles = {"median": np.median(error), "p90": np.quantile(error, 0.9), "max": error.max()}
-    return shares | {name: float(value) for name, value in quantiles.items()}
+        return dict.fromkeys((*_SHARES, *_QUANTILES, "max"), float("nan"))
+    shares = {name: float(np.mean(error <= limit)) for name, limit in zip(_SHARES, WITHIN, strict=True)}
+    quantiles = zip(_QUANTILES, np.quantile(error, list(_QUANTILES.values())).tolist(), strict=True)
+    return shares | dict(quantiles) | {"max": float(error.max())}
+
+
+def _zero_errors(missed: Floats) -> dict[str, float]:
+    """Median and largest absolute error of targets of 0."""
+    nan = float("nan")
+    return {
+        "zero_median": float(np.median(missed)) if len(missed) else nan,
+        "zero_max": float(missed.max()) if len(missed) else nan,
+    }
+
+
+def error_curve(error: Floats) -> list[tuple[float, float]]:
+    """Points (error, share of targets within it) of absolute relative errors, from a hundred-thousandth to the largest."""
+    if not len(error) or error.max() <= 0:
+        return []
+    places = np.geomspace(1e-5, max(float(error.max()), 1e-4), _CURVE_POINTS)
+    shares = np.searchsorted(np.sort(error), places, side="right") / len(error)
+    return [(float(x), float(y)) for x, y in zip(places, shares, strict=True)]
 
 
 def effective_sample_size(weights: Floats) -> float:
@@ -121,7 +145,7 @@ def effective_sample_size(weights: Floats) -> float:
 
 
 def weight_summary(weights: Floats, district: NDArray[np.integer] | None = None) -> dict[str, float]:
-    """Quality of weights: columns, kept, sum, largest and its share, effective sample size; by district where they are given.
+    """Quality of weights, and of those of the districts where they are given.
 
     Parameters
     ----------
@@ -131,28 +155,62 @@ def weight_summary(weights: Floats, district: NDArray[np.integer] | None = None)
     Returns
     -------
     dict
-        For districts: their number, how many kept nothing, and the least and the median number of kept columns.
+        columns, kept, sum, largest and its share of the sum, effective_sample_size, and the share of the sum that the largest
+        1 % of the kept hold. For districts: their number, how many kept nothing, the least, fifth percentile and median of
+        their kept columns and of their effective sample sizes, the largest share of a district's sum that one column holds,
+        and the share that the largest weight of all holds in its district.
     """
     total = float(weights.sum())
     largest = float(weights.max(initial=0.0))
+    kept = int(np.count_nonzero(weights))
+    rest = len(weights) - -(-kept // 100)
+    top = np.partition(weights, rest)[rest:] if kept else weights[:0]
     summary = {
         "columns": float(len(weights)),
-        "kept": float(np.count_nonzero(weights)),
+        "kept": float(kept),
         "sum": total,
         "largest": largest,
         "largest_share": largest / total if total > 0 else 0.0,
+        "top_1_percent_share": float(top.sum()) / total if total > 0 else 0.0,
         "effective_sample_size": effective_sample_size(weights),
     }
-    if district is not None:
-        _, place = np.unique(district, return_inverse=True)
-        kept = np.bincount(place, weights=weights > 0)
+    if district is not None and len(weights):
+        table = district_table(weights, district)
+        of_largest = table["district"] == district[int(weights.argmax())]
         summary |= {
-            "districts": float(len(kept)),
-            "districts_empty": float(np.count_nonzero(kept == 0)),
-            "kept_per_district_least": float(kept.min()),
-            "kept_per_district_median": float(np.median(kept)),
+            "districts": float(len(table)),
+            "districts_empty": float(np.count_nonzero(table["kept"] == 0)),
+            **_low_end("kept_per_district", table["kept"].to_numpy()),
+            **_low_end("effective_sample_size_of_district", table["effective_sample_size"].to_numpy()),
+            "largest_share_of_district": float(table["largest_share"].max()),
+            "largest_share_of_its_district": float(table.loc[of_largest, "largest_share"].iloc[0]),
         }
     return summary
+
+
+def _low_end(name: str, values: NDArray[Any]) -> dict[str, float]:
+    """Least, fifth percentile and median."""
+    found = zip(("least", "p5", "median"), np.quantile(values, [0.0, 0.05, 0.5]).tolist(), strict=True)
+    return {f"{name}_{part}": value for part, value in found}
+
+
+def district_table(weights: Floats, district: NDArray[np.integer]) -> pd.DataFrame:
+    """A row for each district: district, columns, kept, sum, largest, largest_share (of its sum), effective_sample_size."""
+    codes, place = np.unique(district, return_inverse=True)
+    total, squares = (np.bincount(place, weights=values, minlength=len(codes)) for values in (weights, weights**2))
+    largest = np.zeros(len(codes))
+    np.maximum.at(largest, place, weights)
+    return pd.DataFrame(
+        {
+            "district": codes,
+            "columns": np.bincount(place, minlength=len(codes)),
+            "kept": np.bincount(place[weights > 0], minlength=len(codes)),
+            "sum": total,
+            "largest": largest,
+            "largest_share": np.divide(largest, total, out=np.zeros_like(total), where=total > 0),
+            "effective_sample_size": np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0),
+        }
+    )
 
 
 def additivity(errors: pd.DataFrame) -> pd.DataFrame:

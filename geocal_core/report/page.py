@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from geocal_core.fit.charts import line_chart
+from geocal_core.fit.diagnostics import error_curve
 from geocal_core.places.states import state_of_fips
-from geocal_core.report.charts import line_chart
 from geocal_core.report.measures import Measures, Scores
 
 _STYLE = """
@@ -33,7 +33,6 @@ dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr))
 dt { color: #4a5666; font-size: .82rem; } dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; }
 """
 _LISTED = 200
-_CURVE_POINTS = 120
 
 Show = Callable[[Any], str]
 Column = tuple[str, str, Show, str]  # column of the table, heading, how to show it, class of the cell
@@ -103,11 +102,13 @@ _SUMMARY: list[Column] = [
     ("targets", "Targets", number, "n"),
     ("unsupported", "Without support", number, "n"),
     ("zero", "Zero", number, "n"),
+    ("within_0_5", "Within 0.5 %", percent, "n"),
     ("within_1", "Within 1 %", percent, "n"),
     ("within_5", "Within 5 %", percent, "n"),
     ("within_10", "Within 10 %", percent, "n"),
     ("median", "Median error", percent, "n"),
     ("p90", "90th percentile", percent, "n"),
+    ("p99", "99th percentile", percent, "n"),
     ("max", "Largest", percent, "n"),
 ]
 _TARGET: list[Column] = [
@@ -164,7 +165,7 @@ def _charts(measures: Measures) -> str:
     fitted, held_out = measures.fitted.errors, measures.held_out.errors
     lines = {str(level): fitted[fitted["level"] == level] for level in measures.fitted.levels["level"]}
     for name, rows in (lines | {"held out": held_out}).items():
-        curve = _curve(rows.loc[rows["achievable"], "abs_rel_error"].dropna().to_numpy())
+        curve = error_curve(rows.loc[rows["achievable"], "abs_rel_error"].dropna().to_numpy())
         if curve:
             curves[name] = curve
     figures = [
@@ -187,15 +188,6 @@ def _charts(measures: Measures) -> str:
     ]
     body = "".join(f"<figure>{chart}<figcaption>{escape(caption)}</figcaption></figure>" for chart, caption in figures if chart)
     return f'<div class="charts">{body}</div>'
-
-
-def _curve(errors: Any) -> list[tuple[float, float]]:
-    """Points of the distribution of errors from a hundred-thousandth to the largest."""
-    if not len(errors) or errors.max() <= 0:
-        return []
-    places = np.geomspace(1e-5, max(float(errors.max()), 1e-4), _CURVE_POINTS)
-    shares = np.searchsorted(np.sort(errors), places, side="right") / len(errors)
-    return [(float(x), float(y)) for x, y in zip(places, shares, strict=True)]
 
 
 def _held_out(scores: Scores) -> str:
@@ -233,10 +225,15 @@ def _weights(measures: Measures) -> str:
             ("Effective sample size", number(weights["effective_sample_size"])),
             ("Largest weight", number(weights["largest"])),
             ("Its share of the sum", percent(weights["largest_share"])),
+            ("Its share of its district", percent(weights["largest_share_of_its_district"])),
+            ("Held by the largest 1 %", percent(weights["top_1_percent_share"])),
             ("Districts", number(weights["districts"])),
             ("Districts without a record", number(weights["districts_empty"])),
             ("Kept per district, least", number(weights["kept_per_district_least"])),
             ("Kept per district, median", number(weights["kept_per_district_median"])),
+            ("Effective in a district, least", number(weights["effective_sample_size_of_district_least"])),
+            ("Effective in a district, 5th percentile", number(weights["effective_sample_size_of_district_p5"])),
+            ("Effective in a district, median", number(weights["effective_sample_size_of_district_median"])),
         ]
     )
 

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from geocal_core.fit.diagnostics import (
     additivity,
+    district_table,
     effective_sample_size,
+    error_curve,
     error_shares,
     error_summary,
     error_table,
@@ -49,6 +51,8 @@ def test_summaries_count_every_kind_of_target_once() -> None:
     assert levels.index.tolist() == ["national", "state", "district"]
     assert levels.loc["state", ["targets", "unsupported", "zero", "scored"]].tolist() == [4, 1, 1, 2]
     assert levels.loc["state", "within_1"] == 0.5
+    assert levels.loc["state", ["zero_median", "zero_max"]].tolist() == [3.0, 3.0]
+    assert levels.loc["district", ["zero_median", "zero_max"]].isna().all()
     assert levels.loc["national", ["within_1", "within_5"]].tolist() == [1.0, 1.0]
     assert levels.loc["district", "max"] == pytest.approx(0.05)
     families = error_summary(errors, ["level", "family"])
@@ -68,9 +72,13 @@ def test_summaries_count_every_kind_of_target_once() -> None:
 def test_shares_rise_and_quantiles_are_numpys(errors: list[float]) -> None:
     values = np.array(errors)
     shares = error_shares(values)
-    assert shares["within_1"] <= shares["within_5"] <= shares["within_10"] <= 1
+    assert 0 <= shares["within_0_5"] <= shares["within_1"] <= shares["within_5"] <= shares["within_10"] <= 1
     assert shares["within_5"] == sum(error <= 0.05 for error in errors) / len(errors)
-    assert shares["median"] <= shares["p90"] <= shares["max"] == max(errors)
+    assert shares["median"] <= shares["p90"] <= shares["p99"] <= shares["max"] == max(errors)
+    assert shares["p99"] == pytest.approx(pd.Series(errors).quantile(0.99))
+    curve = error_curve(values)
+    assert [share for _, share in curve] == [sum(e <= at for e in errors) / len(errors) for at, _ in curve]
+    assert not curve or curve[-1][1] == 1
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=40))
@@ -95,13 +103,45 @@ def test_weights_are_summed_up_by_district() -> None:
         "sum": 8,
         "largest": 4,
         "largest_share": 0.5,
+        "top_1_percent_share": 0.5,
         "effective_sample_size": pytest.approx(64 / 26),
         "districts": 3,
         "districts_empty": 1,
         "kept_per_district_least": 0,
+        "kept_per_district_p5": pytest.approx(0.1),
         "kept_per_district_median": 1,
+        "effective_sample_size_of_district_least": 0,
+        "effective_sample_size_of_district_p5": pytest.approx(0.1),
+        "effective_sample_size_of_district_median": 1,
+        "largest_share_of_district": 1,
+        "largest_share_of_its_district": pytest.approx(4 / 7),
     }
     assert "districts" not in weight_summary(np.ones(2))
+    nothing = weight_summary(np.zeros(3), np.array([101, 102, 102]))
+    assert (nothing["kept"], nothing["top_1_percent_share"], nothing["largest_share_of_its_district"]) == (0, 0, 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0, 7.0, 1e6]), st.integers(101, 104)), min_size=1, max_size=250))
+def test_weights_are_summed_up_as_by_hand_whatever_their_order(columns: list[tuple[float, int]]) -> None:
+    weights, district = (np.array(part) for part in zip(*columns, strict=True))
+    table = district_table(weights, district).set_index("district")
+    frame = pd.DataFrame({"w": weights, "d": district})
+    for code, group in frame.groupby("d")["w"]:
+        row = table.loc[code]
+        assert row[["columns", "kept", "sum", "largest"]].tolist() == [len(group), (group > 0).sum(), group.sum(), group.max()]
+        assert row["effective_sample_size"] == pytest.approx(effective_sample_size(group.to_numpy()))
+        assert row["largest_share"] == pytest.approx(group.max() / group.sum() if group.sum() else 0)
+    summary = weight_summary(weights, district)
+    kept = sorted(weights[weights > 0], reverse=True)
+    if kept:
+        top = sum(kept[: -(-len(kept) // 100)]) / sum(kept)
+        assert summary["top_1_percent_share"] == pytest.approx(top)
+        assert 0 < summary["largest_share"] <= summary["top_1_percent_share"] <= 1
+    shuffled = np.random.default_rng(0).permutation(len(weights))
+    again = weight_summary(weights[shuffled], district[shuffled])
+    for name, value in summary.items():
+        if name != "largest_share_of_its_district":  # of equal weights, the first counts
+            assert again[name] == pytest.approx(value)
 
 
 def test_levels_are_compared_where_all_parts_are_there() -> None:

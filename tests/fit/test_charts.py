@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geocal_core.report.charts import line_chart
+from geocal_core.fit.charts import line_chart
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 POINTS = st.lists(st.tuples(st.floats(1e-9, 1e12), st.floats(1e-9, 1e12)), min_size=1, max_size=20)

@@ -10,6 +10,9 @@ _WIDTH, _HEIGHT = 520, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 24, 14, 44
 _COLOURS = ("#1b5e8c", "#b3541e", "#3b7d3b", "#6b4c9a")
 
+# What a page says in its own style, for a chart that is a file of its own.
+_STYLE = "svg{background:#fff}text{font:11px system-ui,sans-serif;fill:#4a5666}.grid{stroke:#e6eaf0}.label{font-weight:600}"
+
 Points = Sequence[tuple[float, float]]
 
 
@@ -102,6 +105,11 @@ def line_chart(
         f"{escape(y_label)}</text>"
     )
     return "".join([*parts, "</svg>"])
+
+
+def standalone(chart: str) -> str:
+    """A chart as the text of a file of its own, which brings its style; the empty text for the empty one."""
+    return chart.replace("<title>", f"<style>{_STYLE}</style><title>", 1) + "\n" if chart else ""
 
 
 def _mark(value: float, percent: bool) -> str:
