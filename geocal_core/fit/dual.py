@@ -145,7 +145,8 @@ class Dual:
             return Point(multipliers, ratio, self._wanted, -math.inf, 0.0, math.inf, math.inf, math.inf)
         miss = self._wanted - self._scale * self._products.forward(share)
         rounding = _ROUNDING * (1.0 + float(np.sum(np.abs(gain))) + abs(conjugate) + float(np.sum(slack)))
-        cost, gap = float(np.sum(self.elastic.cost(miss))), float(np.sum(self.elastic.gap(miss, multipliers)))
+        with np.errstate(over="ignore"):  # far away the primal may not be finite where the dual is
+            cost, gap = float(np.sum(self.elastic.cost(miss))), float(np.sum(self.elastic.gap(miss, multipliers)))
         self.seconds += time.perf_counter() - began
         return Point(multipliers, ratio, miss, dual, rounding, max(distance, 0.0), cost, gap)
 
