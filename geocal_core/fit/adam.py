@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+
+import torch
 
 _BETA_1 = 0.9
 _BETA_2 = 0.999
 _EPSILON = 1e-8
 
 
-@dataclass
-class Adam:
-    """A vector of parameters with its first and second moments.
+def step(
+    values: torch.Tensor,
+    first: torch.Tensor,
+    second: torch.Tensor,
+    gradient: torch.Tensor,
+    epoch: int,
+    learning_rate: float,
+    spare: torch.Tensor,
+) -> None:
+    """Move parameters against their gradient.
 
-    Attributes
+    Parameters
     ----------
-    values, first, second : float32 arrays of one shape
+    values, first, second : tensors of one shape and dtype
+        The parameters with their first and second moments; changed.
+    gradient : tensor
+    epoch : int
+        Counted from 1.
+    learning_rate : float
+    spare : tensor
+        Overwritten.
     """
-
-    values: Any
-    first: Any
-    second: Any
-
-    def step(self, block: slice, gradient: Any, epoch: int, learning_rate: float, xp: Any) -> None:
-        """Move the parameters of a block against their gradient; ``epoch`` counts from 1. Overwrites ``gradient``."""
-        first = self.first[block]
-        first *= _BETA_1
-        first += gradient * (1.0 - _BETA_1)
-        second = self.second[block]
-        second *= _BETA_2
-        gradient *= gradient
-        gradient *= 1.0 - _BETA_2
-        second += gradient
-        size = xp.sqrt(second)
-        size /= math.sqrt(1.0 - _BETA_2**epoch)
-        size += _EPSILON
-        move = first / size
-        move *= learning_rate / (1.0 - _BETA_1**epoch)
-        self.values[block] -= move
+    first.lerp_(gradient, 1.0 - _BETA_1)
+    second.mul_(_BETA_2).addcmul_(gradient, gradient, value=1.0 - _BETA_2)
+    unbiased = math.sqrt(1.0 - _BETA_2**epoch)
+    torch.sqrt(second, out=spare)
+    spare.add_(_EPSILON * unbiased)
+    values.addcdiv_(first, spare, value=-learning_rate * unbiased / (1.0 - _BETA_1**epoch))

@@ -174,7 +174,7 @@ class _Run:
         if self.path is not None:
             self._identity = {
                 **asdict(self.settings),
-                "problem": self.problem.digest(),
+                **self.problem.digests(),
                 "seed": self.seed,
                 "log_every": self.log_every,
                 "device": self.device.name.partition(":")[0],
@@ -315,8 +315,9 @@ class _Run:
         estimate = np.concatenate([row for _, row in self._log])
         target = np.tile(problem.all_targets, len(self._log))
         relative = relative_errors(target, estimate)
-        scale = np.full(n, math.nan)
-        scale[problem.fitted] = problem.scale
+        losses = np.full((len(self._log), n), math.nan)
+        for row, (_, estimates) in enumerate(self._log):
+            losses[row, problem.fitted] = problem.objective.losses(estimates[problem.fitted])
         return pd.DataFrame(
             {
                 "target_name": np.tile(np.array(problem.names, dtype=object), len(self._log)),
@@ -327,7 +328,7 @@ class _Run:
                 "rel_error": relative,
                 "abs_error": np.abs(estimate - target),
                 "rel_abs_error": np.abs(relative),
-                "loss": ((estimate - target) / np.tile(scale, len(self._log))) ** 2,
+                "loss": losses.ravel(),
                 "achievable": np.tile(problem.supported, len(self._log)),
                 "held_out": np.tile(problem.held_out, len(self._log)),
             }

@@ -3,27 +3,19 @@
 A gate is a random number in [0, 1] that is exactly 0 or exactly 1 with positive probability. As in the reference system the
 gate that is shipped is the median of the trained one: it keeps the temperature. The noise of a gate is a pure function of
 (seed, epoch, column), so a fit that was interrupted goes on as if it had not been.
+
+Everything here works on tensors, of the CPU or of a GPU, and where it is done in every epoch it allocates nothing: what it
+overwrites is said.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from geocal_core.fit.presets import Hyperparameters
+import torch
+
+from geocal_core.fit.presets import NOISE_LIMIT, Hyperparameters
 from geocal_core.seeds import stream_key
-
-_LOGIT_LIMIT = 20.0
-_NOISE_LIMIT = 1e-6
-_LOW_24 = (1 << 24) - 1
-
-
-def sigmoid(x: Any, xp: Any) -> Any:
-    """1 / (1 + exp(-x)) by way of tanh, which has no overflow and is quick in both libraries."""
-    result = xp.tanh(x * 0.5)
-    result *= 0.5
-    result += 0.5
-    return result
 
 
 def _signed(word: int) -> int:
@@ -47,71 +39,93 @@ def column_words(columns: Any, seed: int) -> Any:
     return mix(columns ^ _signed(stream_key("fit.gates.column", seed)))
 
 
-def noise(words: Any, epoch: int, seed: int, like: Any, xp: Any) -> Any:
+def noise(words: torch.Tensor, epoch: int, seed: int, out: torch.Tensor, bits: torch.Tensor, spare: torch.Tensor) -> None:
     """Logits of uniform draws in [1e-6, 1 - 1e-6], one for each column, for an epoch.
+
+    Of a column's word, which is well mixed already, an epoch takes an affine function with an odd factor and an offset of its
+    own, and mixes its bits once more.
 
     Parameters
     ----------
-    words : int32 array, shape (n,)
+    words : int32, shape (n,)
         The columns' words.
     epoch, seed : int
-    like : float32 array, shape (n,)
-        An array whose dtype and device the result takes.
-    xp : module
-        numpy or torch.
+    out : float32, shape (n,)
+    bits, spare : int32, shape (n,)
+        Overwritten.
     """
-    uniform = xp.empty_like(like)
-    uniform[:] = (mix(words ^ _signed(stream_key(f"fit.gates.{epoch}", seed))) >> 8) & _LOW_24
-    uniform += 0.5
-    uniform *= 2.0**-24
-    uniform = xp.clip(uniform, _NOISE_LIMIT, 1.0 - _NOISE_LIMIT)
-    result = xp.log(uniform)
-    result -= xp.log(1.0 - uniform)
-    return result
+    key = stream_key(f"fit.gates.{epoch}", seed)
+    offset = torch.tensor(_signed(key >> 32), dtype=torch.int32)
+    torch.add(offset, words, alpha=_signed(key | 1), out=bits)
+    torch.bitwise_right_shift(bits, 15, out=spare)
+    bits.bitwise_xor_(spare.bitwise_and_(0x1FFFF)).mul_(_signed(0x846CA68B))
+    out.copy_(bits).mul_(2.0**-32).add_(0.5)
+    torch.logit(out, eps=NOISE_LIMIT, out=out)
 
 
 class Gates:
-    """The gate of each column as a function of its logit ``log_alpha``; all arrays have one shape.
+    """The gate of each column as a function of its logit ``log_alpha``.
 
     Parameters
     ----------
     settings : Hyperparameters
         beta, gamma and zeta.
-    xp : module
-        numpy or torch.
+
+    Attributes
+    ----------
+    steepness : float
+        Factor that ``sample`` leaves out of the slopes.
     """
 
-    def __init__(self, settings: Hyperparameters, xp: Any) -> None:
+    def __init__(self, settings: Hyperparameters) -> None:
         self._beta = settings.beta
         self._gamma = settings.gamma
         self._width = settings.zeta - settings.gamma
-        self._shift = settings.beta * math.log(-settings.gamma / settings.zeta)
-        self._xp = xp
+        self._shift = settings.open_shift
+        self.steepness = self._width / self._beta
 
-    def soft(self, log_alpha: Any, logits: Any) -> Any:
-        """The gate before it is stretched, in (0, 1), under noise whose logits are given."""
-        x = self._xp.clip(log_alpha, -_LOGIT_LIMIT, _LOGIT_LIMIT)
-        x += logits
-        x /= self._beta
-        return sigmoid(x, self._xp)
+    def sample(
+        self,
+        log_alpha: torch.Tensor,
+        value: torch.Tensor,
+        logits: torch.Tensor,
+        weight: torch.Tensor,
+        slope: torch.Tensor,
+        spare: torch.Tensor,
+    ) -> None:
+        """Put values under gates whose noise is given.
 
-    def hard(self, soft: Any) -> Any:
-        """The gate: stretched to (gamma, zeta) and clipped to [0, 1]."""
-        return self._xp.clip(soft * self._width + self._gamma, 0.0, 1.0)
+        Parameters
+        ----------
+        log_alpha, value : float32, shape (n,)
+        logits : float32, shape (n,)
+            The noise; overwritten.
+        weight : float32, shape (n,)
+            Becomes value * gate.
+        slope : float32, shape (n,)
+            Becomes the derivative of weight by ``log_alpha``, divided by ``steepness``: 0 where the gate is exactly 0 or 1.
+        spare : float32, shape (n,)
+            Overwritten.
+        """
+        soft = logits.add_(log_alpha).mul_(1.0 / self._beta).sigmoid_()
+        torch.mul(soft, self._width, out=spare)
+        spare.add_(self._gamma)
+        torch.clamp(spare, 0.0, 1.0, out=weight)
+        weight.mul_(value)
+        torch.ops.aten.sigmoid_backward.grad_input(value, soft, grad_input=slope)
+        torch.ops.aten.hardtanh_backward.grad_input(slope, spare, 0.0, 1.0, grad_input=slope)
 
-    def slope(self, log_alpha: Any, soft: Any) -> Any:
-        """Derivative of the gate by ``log_alpha``: 0 where the gate is exactly 0 or 1, or the logit is clipped."""
-        stretched = soft * self._width + self._gamma
-        moving = (stretched > 0.0) & (stretched < 1.0) & (abs(log_alpha) <= _LOGIT_LIMIT)
-        result = soft - soft * soft
-        result *= self._width / self._beta
-        result *= moving
-        return result
-
-    def median(self, log_alpha: Any) -> Any:
+    def median(self, log_alpha: torch.Tensor) -> torch.Tensor:
         """The gate without noise, which is what is shipped."""
-        return self.hard(sigmoid(log_alpha / self._beta, self._xp))
+        return torch.sigmoid(log_alpha / self._beta).mul_(self._width).add_(self._gamma).clamp_(0.0, 1.0)
 
-    def open_probability(self, log_alpha: Any) -> Any:
-        """Probability that the gate is not 0; its derivative by ``log_alpha`` is p (1 - p)."""
-        return sigmoid(log_alpha - self._shift, self._xp)
+    def open_probability(self, log_alpha: torch.Tensor) -> torch.Tensor:
+        """Probability that the gate is not 0."""
+        return torch.sigmoid(log_alpha - self._shift)
+
+    def open_slope(self, log_alpha: torch.Tensor, price: float, out: torch.Tensor, spare: torch.Tensor) -> None:
+        """A price times the derivative of ``open_probability``, which is p (1 - p); overwrites ``spare``."""
+        torch.sub(log_alpha, self._shift, out=spare)
+        spare.sigmoid_()
+        torch.addcmul(spare, spare, spare, value=-1.0, out=out)
+        out.mul_(price)

@@ -1,4 +1,4 @@
-"""The calibration problem: a factored matrix, its targets, their scales and the starting weights, checked before any epoch.
+"""The calibration problem: a factored matrix, its targets, their loss and the starting weights, checked before any epoch.
 
 Rows without a non-zero cannot be reached by any weights: they are left out of the loss here and listed by whoever reports.
 Rows that are held out lie in a matrix of their own, which nothing that moves weights ever sees.
@@ -7,6 +7,7 @@ Rows that are held out lie in a matrix of their own, which nothing that moves we
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,20 +18,20 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from geocal_core.errors import ArtifactError
+from geocal_core.fit.objective import LossSettings, Objective
 from geocal_core.matrix.factored import FactoredMatrix, Floats
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Weights w >= 0 are wanted for which X w is near y, in the sense of sum(((y - X w) / scale)^2).
+    """Weights w >= 0 are wanted for which X w is near y, in the sense of the objective's loss.
 
     Attributes
     ----------
     matrix : FactoredMatrix, shape (n_fitted, n_columns)
         The rows to fit: those with support that are not held out.
-    target : ndarray of float64, shape (n_fitted,)
-    scale : ndarray of float64, shape (n_fitted,)
-        |y| + 1, and for y = 0 what the starting weights give the row, plus 1.
+    objective : Objective
+        The loss of the rows to fit.
     initial_weights : ndarray of float64, shape (n_columns,)
     held_matrix : FactoredMatrix, shape (n_held, n_columns)
         The rows with support that are held out.
@@ -42,8 +43,7 @@ class Problem:
     """
 
     matrix: FactoredMatrix
-    target: Floats
-    scale: Floats
+    objective: Objective
     initial_weights: Floats
     held_matrix: FactoredMatrix
     supported: NDArray[np.bool_]
@@ -60,9 +60,24 @@ class Problem:
         """Which of the rows given are fitted, shape (n_targets,)."""
         return self.supported & ~self.held_out
 
+    @property
+    def target(self) -> Floats:
+        """Targets of the fitted rows, shape (n_fitted,)."""
+        return self.objective.target
+
+    @property
+    def scale(self) -> Floats:
+        """Scales of the fitted rows' errors, shape (n_fitted,)."""
+        return self.objective.scale
+
+    @property
+    def nothing(self) -> float:
+        """The loss of no weights at all."""
+        return self.objective.loss(np.zeros_like(self.target))
+
     def loss(self, estimate: Floats) -> float:
-        """Sum of squared relative errors of estimates of the fitted rows."""
-        return float(np.sum(((estimate - self.target) / self.scale) ** 2))
+        """The loss of estimates of the fitted rows."""
+        return self.objective.loss(estimate)
 
     def all_estimates(self, weights: Floats) -> Floats:
         """Estimates of all rows given, held out or not: 0 where there is no support."""
@@ -71,14 +86,22 @@ class Problem:
         full[self.supported & self.held_out] = self.held_matrix.estimates(weights)
         return full
 
-    def digest(self) -> str:
-        """sha256 of both matrices, targets, names and starting weights."""
-        running = hashlib.sha256(f"{self.matrix.shape}".encode())
-        rest = (self.all_targets, self.supported, self.held_out, self.initial_weights)
-        for part in (*self.matrix.parts(), *self.held_matrix.parts(), *rest):
-            running.update(np.ascontiguousarray(part).data)
-        running.update("\n".join(self.names).encode())
-        return running.hexdigest()
+    def digests(self) -> dict[str, str]:
+        """sha256 of the matrix, of the targets with their loss and names, and of the starting weights."""
+        loss = self.objective
+        targets = (self.all_targets, self.supported, self.held_out, loss.scale, loss.tolerance, loss.importance, [loss.bound])
+        return {
+            "matrix": _digest(*self.matrix.parts(), *self.held_matrix.parts()),
+            "targets": _digest(*targets, np.frombuffer("\n".join(self.names).encode(), np.uint8)),
+            "starting weights": _digest(self.initial_weights),
+        }
+
+
+def _digest(*parts: ArrayLike) -> str:
+    running = hashlib.sha256()
+    for part in parts:
+        running.update(np.ascontiguousarray(part).data)
+    return running.hexdigest()
 
 
 def problem(
@@ -87,6 +110,9 @@ def problem(
     initial_weights: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     held_out: ArrayLike | None = None,
+    tolerance: ArrayLike | None = None,
+    importance: ArrayLike | None = None,
+    loss: LossSettings | None = None,
 ) -> Problem:
     """Check the inputs of a fit and set it up.
 
@@ -102,6 +128,11 @@ def problem(
         Names of the targets for messages and logs.
     held_out : array_like of bool, shape (n_targets,), optional
         Rows that are scored and never fitted; none where nothing is given.
+    tolerance : array_like, shape (n_targets,), optional
+        Distance from each target, in its own unit, that costs nothing; NaN stands for 0.
+    importance : array_like, shape (n_targets,), optional
+        Factor of each target in the loss (``objective.importance_of_groups``); 1 where nothing is given.
+    loss : LossSettings, optional
 
     Raises
     ------
@@ -142,11 +173,34 @@ def problem(
             f"no target {which}has a record with a non-zero value", "check that matrix and records belong together"
         )
     kept = factored.rows(fitted)
-    scale = np.abs(y[fitted]) + 1.0
-    zero = y[fitted] == 0
+    size = np.abs(y[fitted])
+    zero = size == 0
     if zero.any():
-        scale[zero] = 1.0 + kept.rows(zero).estimates(start, np.abs)
-    return Problem(kept, y[fitted], scale, start, factored.rows(supported & held), supported, held, labels, y)
+        size[zero] = kept.rows(zero).estimates(start, np.abs)
+    loss = loss or LossSettings()
+    scale = loss.scales(size)
+    objective = Objective(
+        y[fitted],
+        scale,
+        np.nan_to_num(_of_targets("tolerance", tolerance, 0.0, labels, nan=True))[fitted] / scale,
+        _of_targets("importance", importance, 1.0, labels)[fitted],
+        math.inf if loss.huber is None else loss.huber,
+    )
+    return Problem(kept, objective, start, factored.rows(supported & held), supported, held, labels, y)
+
+
+def _of_targets(name: str, values: ArrayLike | None, absent: float, names: Sequence[str], nan: bool = False) -> Floats:
+    """A number of at least 0 for each target."""
+    array = np.full(len(names), absent) if values is None else np.array(values, dtype=np.float64)
+    if array.shape != (len(names),):
+        raise ArtifactError(f"there are {len(names)} targets and {array.size} values of {name}", "give one for each target")
+    bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0)) & ~(nan & np.isnan(array)))
+    if len(bad):
+        row = int(bad[0])
+        raise ArtifactError(
+            f"the {name} of target {names[row]} (row {row}) is {array[row]}", "it must be finite and at least 0"
+        )
+    return array
 
 
 def _factored(matrix: Any) -> FactoredMatrix:

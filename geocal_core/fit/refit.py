@@ -56,11 +56,11 @@ class Refit:
 
     def _evaluate(self, log_weight: Any) -> tuple[float, Any]:
         """The objective and its gradient by the logarithms of the weights."""
-        problem = self._problem
+        objective = self._problem.objective
         weight = self._device.xp.exp(log_weight)
-        relative = (self._products.forward(weight) - problem.target) / problem.scale
-        value = float(np.sum(relative**2)) + self._lambda_l2 * self._device.dot(weight, weight)
-        coefficients = self._products.coefficients(2.0 * relative / problem.scale)
+        estimate = self._products.forward(weight)
+        value = objective.loss(estimate) + self._lambda_l2 * self._device.dot(weight, weight)
+        coefficients = self._products.coefficients(objective.slope(estimate))
         gradient = self._device.xp.empty_like(weight)
 
         def fill(block: tuple[int, int]) -> None:
@@ -78,7 +78,7 @@ class Refit:
 
     @property
     def loss(self) -> float:
-        """The objective: sum of squared relative errors plus the price of squared weights."""
+        """The objective: the loss plus the price of squared weights."""
         return self._search.value
 
     @property

@@ -33,15 +33,14 @@ def _reference(made: Problem, fit: GatedFit, log_weight: torch.Tensor, log_alpha
     """The objective as its formula reads, in dense float64 torch, under the noise of the fit's next epoch."""
     s = SETTINGS
     n = made.n_columns
-    logits = torch.from_numpy(
-        noise(column_words(np.arange(n, dtype=np.int32), 5), fit.epoch, 5, np.zeros(n, np.float32), np).astype(np.float64)
-    )
-    soft = torch.sigmoid((logits + log_alpha.clamp(-20, 20)) / s.beta)
+    words, logits = torch.from_numpy(column_words(np.arange(n, dtype=np.int32), 5)), torch.empty(n)
+    noise(words, fit.epoch, 5, logits, torch.empty_like(words), torch.empty_like(words))
+    soft = torch.sigmoid((logits.double() + log_alpha) / s.beta)
     gate = (soft * (s.zeta - s.gamma) + s.gamma).clamp(0, 1)
     value = log_weight.exp()
     estimate = torch.from_numpy(made.matrix.tocsr().toarray().astype(np.float64)) @ (value * gate)
     target = torch.from_numpy(made.target)
-    loss = (((target - estimate) / (target.abs() + 1)) ** 2).sum()
+    loss = (((target - estimate) / target.abs().clamp(min=1)) ** 2).sum()
     penalty = torch.sigmoid(log_alpha - s.beta * math.log(-s.gamma / s.zeta)).sum()
     return loss + s.lambda_l0 * penalty + s.lambda_l2 * (value**2).sum()
 
@@ -132,3 +131,36 @@ def test_without_penalties_open_gates_stay(small: Problem) -> None:
 def test_a_diverging_fit_stops(small: Problem) -> None:
     with pytest.raises(ConfigError, match=r"the fit diverged in epoch \d+ .*lower learning_rate"):
         _after(small, 50, settings=preset("local", learning_rate=1e3))
+
+
+def _closing(made: Problem, epochs: int, retire_below: float, price: float = 3e-2, **changes: float) -> GatedFit:
+    return _after(made, epochs, settings=preset("local", lambda_l0=price, retire_below=retire_below, **changes))
+
+
+def test_columns_that_no_noise_opens_leave_without_a_trace(small: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the least probability the fit that goes on with a smaller matrix is the one that keeps all columns."""
+    monkeypatch.setattr("geocal_core.fit.gated._WORTH_COMPACTING", 2.0)
+    kept = _closing(small, 200, 1e-6, initial_keep=1e-3, log_alpha_jitter=10.0)
+    monkeypatch.setattr("geocal_core.fit.gated._WORTH_COMPACTING", 0.0)
+    compacted = _closing(small, 200, 1e-6, initial_keep=1e-3, log_alpha_jitter=10.0)
+    assert compacted.n_columns < kept.n_columns == small.n_columns
+    assert compacted.loss == pytest.approx(kept.loss, rel=1e-3)
+    assert np.allclose(compacted.weights(), kept.weights(), rtol=1e-2, atol=1e-3)
+    gone = np.setdiff1d(np.arange(small.n_columns), compacted.parameters()["order"])
+    assert (kept.weights()[gone] == 0).all()
+
+
+def test_a_compacted_fit_goes_on_bit_for_bit(small: Problem) -> None:
+    whole, half = _closing(small, 300, 1e-2), _closing(small, 180, 1e-2)
+    assert whole.n_columns < half.n_columns < small.n_columns
+    later = GatedFit(small, preset("local", lambda_l0=3e-2, retire_below=1e-2), 5, CPU)
+    later.restore(half.epoch, half.loss, half.parameters())
+    for _ in range(120):
+        later.advance()
+    assert later.n_columns == whole.n_columns
+    assert later.weights().tobytes() == whole.weights().tobytes()
+
+
+def test_a_price_that_closes_every_gate_is_told_when_it_happens(small: Problem) -> None:
+    with pytest.raises(ConfigError, match=r"in epoch \d+ lambda_l0 1000\.0 closed every gate: no record is kept"):
+        _closing(small, 200, 0.2, price=1e3)

@@ -8,15 +8,30 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geocal_core.fit.gates import Gates, column_words, mix, noise, sigmoid
-from geocal_core.fit.presets import PRESETS, preset
+from geocal_core.fit.gates import Gates, column_words, mix, noise
+from geocal_core.fit.presets import PRESETS, Hyperparameters, preset
 
 SETTINGS = PRESETS["local"]
 
 
-def _noise(n: int, epoch: int, seed: int = 0) -> np.ndarray:
-    words = column_words(np.arange(n, dtype=np.int32), seed)
-    return noise(words, epoch, seed, np.zeros(n, np.float32), np)
+def _noise(n: int, epoch: int, seed: int = 0, first: int = 0) -> np.ndarray:
+    words = torch.from_numpy(column_words(np.arange(first, first + n, dtype=np.int32), seed))
+    logits = torch.empty(n)
+    noise(words, epoch, seed, logits, torch.empty_like(words), torch.empty_like(words))
+    return logits.numpy()
+
+
+def _sampled(log_alpha: np.ndarray, logits: np.ndarray, settings: Hyperparameters = SETTINGS) -> tuple[np.ndarray, np.ndarray]:
+    """The gates, and their derivatives by ``log_alpha``."""
+    gates = Gates(settings)
+    given = [torch.from_numpy(array.copy()) for array in (log_alpha, np.ones_like(log_alpha), logits.astype(log_alpha.dtype))]
+    weight, slope, spare = (torch.empty_like(given[0]) for _ in range(3))
+    gates.sample(*given, weight, slope, spare)
+    return weight.numpy(), slope.numpy() * gates.steepness
+
+
+def _median(log_alpha: np.ndarray, settings: Hyperparameters = SETTINGS) -> np.ndarray:
+    return Gates(settings).median(torch.from_numpy(log_alpha)).numpy()
 
 
 def _lowbias32(x: int) -> int:
@@ -47,60 +62,87 @@ def test_noise_is_uniform_and_independent_over_epochs_and_columns() -> None:
         assert abs(np.corrcoef(draws[left], draws[right])[0, 1]) < 4 / math.sqrt(n)
 
 
-def test_noise_of_a_column_does_not_depend_on_its_neighbours_or_the_library() -> None:
-    words = column_words(np.arange(1000, dtype=np.int32), 7)
-    whole = noise(words, 5, 7, np.zeros(1000, np.float32), np)
-    part = noise(words[300:400], 5, 7, np.zeros(100, np.float32), np)
-    assert np.array_equal(whole[300:400], part)
-    tensors = noise(torch.from_numpy(words), 5, 7, torch.zeros(1000), torch)
-    assert np.allclose(tensors.numpy(), whole, rtol=1e-5, atol=1e-6)
-    assert not np.array_equal(whole, noise(words, 6, 7, np.zeros(1000, np.float32), np))
+def test_noise_is_independent_of_what_a_column_had_before_and_of_its_neighbours_then() -> None:
+    """Ranks of three draws of a column, and of neighbours in neighbouring epochs, fill a cube evenly."""
+    n = 200_000
+    first, second, third = (np.argsort(np.argsort(_noise(n, epoch, seed=3))) * 8 // n for epoch in (10, 11, 12))
+    for cells in (first * 64 + second * 8 + third, first[1:] * 64 + second[:-1] * 8 + third[1:]):
+        expected = len(cells) / 512
+        chi = ((np.bincount(cells, minlength=512) - expected) ** 2 / expected).sum()
+        assert abs(chi - 511) < 4.5 * math.sqrt(2 * 511)
+
+
+def test_no_column_has_the_same_noise_in_all_epochs() -> None:
+    zero = torch.zeros(1, dtype=torch.int32)  # the word that a product leaves alone
+    draws = []
+    for epoch in range(50):
+        logits = torch.empty(1)
+        noise(zero, epoch, 0, logits, torch.empty_like(zero), torch.empty_like(zero))
+        draws.append(float(logits))
+    assert len(set(draws)) == 50
+
+
+def test_noise_of_a_column_does_not_depend_on_its_neighbours() -> None:
+    whole = _noise(1000, 5, seed=7)
+    assert np.array_equal(whole[300:400], _noise(100, 5, seed=7, first=300))
+    assert not np.array_equal(whole, _noise(1000, 6, seed=7))
     assert np.abs(whole).max() <= math.log(1e6)
 
 
 @pytest.mark.parametrize("log_alpha", [-2.0, -0.3, 0.0, 0.8, 3.0])
 def test_open_probability_is_the_share_of_open_gates(log_alpha: float) -> None:
     n = 400_000
-    gates = Gates(SETTINGS, np)
     values = np.full(n, log_alpha, np.float32)
-    open_ = gates.hard(gates.soft(values, _noise(n, 3))) > 0
+    open_ = _sampled(values, _noise(n, 3))[0] > 0
     expected = 1 / (1 + math.exp(-(log_alpha - SETTINGS.beta * math.log(-SETTINGS.gamma / SETTINGS.zeta))))
-    assert gates.open_probability(values[:1])[0] == pytest.approx(expected, rel=1e-6)
+    assert float(Gates(SETTINGS).open_probability(torch.tensor([log_alpha]))[0]) == pytest.approx(expected, rel=1e-6)
     assert abs(open_.mean() - expected) < 4 * math.sqrt(expected * (1 - expected) / n) + 1e-6
 
 
+@pytest.mark.parametrize("probability", [1e-6, 1e-3, 0.2])
+def test_a_retired_gate_opens_with_its_probability_at_most(probability: float) -> None:
+    settings = preset("local", retire_below=probability)
+    gates = Gates(settings)
+    assert float(gates.open_probability(torch.tensor(settings.retired_logit, dtype=torch.float64))) == pytest.approx(
+        probability
+    )
+    if probability == 1e-6:
+        loudest = np.array([math.log(1e6), -math.log(1e6)])
+        assert _sampled(np.full(2, settings.retired_logit - 1e-5), loudest)[0].tolist() == [0.0, 0.0]
+
+
 def test_the_shipped_gate_is_the_median_of_the_trained_one() -> None:
-    gates = Gates(preset("local", beta=0.65), np)
+    settings = preset("local", beta=0.65)
     for log_alpha in (-1.0, -0.2, 0.0, 0.4, 1.2, 2.0):
         values = np.full(100_001, log_alpha, np.float32)
-        trained = np.median(gates.hard(gates.soft(values, _noise(len(values), 1))))
-        assert gates.median(values[:1])[0] == pytest.approx(trained, abs=0.01)
+        trained = np.median(_sampled(values, _noise(len(values), 1), settings)[0])
+        assert _median(values[:1], settings)[0] == pytest.approx(trained, abs=0.01)
 
 
 def test_gates_close_and_open_where_the_closed_form_says() -> None:
-    gates = Gates(SETTINGS, np)
     edge = SETTINGS.beta * math.log((1 - SETTINGS.gamma) / (SETTINGS.zeta - 1))  # where the median gate becomes 1
-    near = np.array([-edge - 1e-3, -edge + 1e-3, edge - 1e-3, edge + 1e-3], np.float32)
-    gate = gates.median(near)
+    gate = _median(np.array([-edge - 1e-3, -edge + 1e-3, edge - 1e-3, edge + 1e-3], np.float32))
     assert gate[0] == 0.0
     assert 0.0 < gate[1] < gate[2] < 1.0
     assert gate[3] == 1.0
 
 
 def test_slope_is_the_derivative_of_the_gate() -> None:
-    gates = Gates(SETTINGS, np)
     log_alpha = np.linspace(-25, 25, 4001)
     logits = np.random.default_rng(0).normal(0, 2, 4001)
     step = 1e-6
-    ends = [gates.hard(gates.soft(log_alpha + sign * step, logits)) for sign in (1, -1)]
+    ends = [_sampled(log_alpha + sign * step, logits)[0] for sign in (1, -1)]
     numeric = (ends[0] - ends[1]) / (2 * step)
-    slope = gates.slope(log_alpha, gates.soft(log_alpha, logits))
-    gate = gates.hard(gates.soft(log_alpha, logits))
+    gate, slope = _sampled(log_alpha, logits)
     smooth = (np.abs(gate - 0.5) < 0.4999) | (np.abs(gate - 0.5) == 0.5)
     assert np.allclose(slope[smooth], numeric[smooth], atol=1e-6)
-    assert (slope[np.abs(log_alpha) > 20] == 0).all()
+    assert (slope[(gate == 0) | (gate == 1)] == 0).all()
 
 
-def test_sigmoid_neither_overflows_nor_leaves_its_range() -> None:
-    x = np.array([-1e30, -100.0, 0.0, 100.0, 1e30])
-    assert sigmoid(x, np).tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
+def test_open_slope_is_the_derivative_of_the_open_probability() -> None:
+    log_alpha = torch.linspace(-9, 9, 101, dtype=torch.float64, requires_grad=True)
+    gates = Gates(SETTINGS)
+    gates.open_probability(log_alpha).sum().backward()
+    out, spare = torch.empty_like(log_alpha), torch.empty_like(log_alpha)
+    gates.open_slope(log_alpha.detach(), 3.0, out.detach_(), spare.detach_())
+    assert torch.allclose(out, 3.0 * log_alpha.grad, rtol=1e-9)

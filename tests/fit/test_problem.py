@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 
 from geocal_core.errors import ArtifactError
+from geocal_core.fit.objective import LossSettings
 from geocal_core.fit.problem import problem
 
 EYE = sparse.csr_matrix(np.eye(3, dtype=np.float32))
@@ -33,6 +34,9 @@ def _eye_with(value: float) -> sparse.csr_matrix:
         ((EYE, [1.0, 2.0, 3.0], [0.0, 0.0, 0.0]), "all starting weights are 0"),
         ((EYE, [1.0, 2.0, 3.0], None, ["a"]), "3 targets and 1 names"),
         ((sparse.csr_matrix((3, 3)), [1.0, 2.0, 3.0]), "no target has a record"),
+        ((EYE, [1.0, 2.0, 3.0], None, None, None, [0.0, 1.0]), "3 targets and 2 values of tolerance"),
+        ((EYE, [1.0, 2.0, 3.0], None, None, None, [0.0, -1.0, np.nan]), r"the tolerance of target target_1 \(row 1\) is -1.0"),
+        ((EYE, [1.0, 2.0, 3.0], None, None, None, None, [1.0, np.nan, 1.0]), "the importance of target target_1"),
         ((EYE, pd.DataFrame({"total": [1.0, 2.0, 3.0]})), "no column 'value'"),
     ],
 )
@@ -55,20 +59,28 @@ def test_rows_without_support_are_left_out() -> None:
 def test_scales_are_of_the_target_or_of_the_start_for_zero() -> None:
     matrix = np.array([[2, -3], [2, -3], [1, 0]], dtype=np.float32)
     made = problem(matrix, [9.0, 0.0, -4.0], initial_weights=[10.0, 100.0])
-    assert made.scale.tolist() == [10.0, 1 + 2 * 10 + 3 * 100, 5.0]
-    assert made.loss(np.array([4.0, 321.0, 1.0])) == 0.25 + 1.0 + 1.0
+    assert made.scale.tolist() == [9.0, 2 * 10 + 3 * 100, 4.0]
+    assert made.loss(np.array([4.5, 320.0, 0.0])) == 0.25 + 1.0 + 1.0
+    reference = problem(matrix, [9.0, 0.0, -4.0], initial_weights=[10.0, 100.0], loss=LossSettings(scale="reference"))
+    assert reference.scale.tolist() == [10.0, 1 + 2 * 10 + 3 * 100, 5.0]
+    floored = problem(matrix, [9.0, 0.0, -4.0], loss=LossSettings(floor=6.0))
+    assert floored.scale.tolist() == [9.0, 6.0, 6.0]
 
 
 def test_digest_tells_problems_apart() -> None:
-    digest = problem(EYE, [1.0, 2.0, 3.0]).digest()
-    assert digest == problem(EYE.copy(), np.array([1.0, 2.0, 3.0])).digest()
+    digests = problem(EYE, [1.0, 2.0, 3.0]).digests()
+    assert digests == problem(EYE.copy(), np.array([1.0, 2.0, 3.0])).digests()
     others = [
-        problem(EYE, [1.0, 2.0, 4.0]),
-        problem(_eye_with(2.0), [1.0, 2.0, 3.0]),
-        problem(EYE, [1.0, 2.0, 3.0], [1.0, 1.0, 2.0]),
-        problem(EYE, [1.0, 2.0, 3.0], names=["a", "b", "c"]),
+        ("targets", problem(EYE, [1.0, 2.0, 4.0])),
+        ("matrix", problem(_eye_with(2.0), [1.0, 2.0, 3.0])),
+        ("starting weights", problem(EYE, [1.0, 2.0, 3.0], [1.0, 1.0, 2.0])),
+        ("targets", problem(EYE, [1.0, 2.0, 3.0], names=["a", "b", "c"])),
+        ("targets", problem(EYE, [1.0, 2.0, 3.0], tolerance=[0.0, 0.0, 0.1])),
+        ("targets", problem(EYE, [1.0, 2.0, 3.0], importance=[1.0, 1.0, 2.0])),
+        ("targets", problem(EYE, [1.0, 2.0, 3.0], loss=LossSettings(huber=1.0))),
     ]
-    assert len({digest, *(other.digest() for other in others)}) == 5
+    for what, other in others:
+        assert [name for name, digest in other.digests().items() if digest != digests[name]] == [what]
 
 
 def test_rows_that_are_held_out_lie_apart() -> None:
@@ -77,10 +89,10 @@ def test_rows_that_are_held_out_lie_apart() -> None:
     assert made.matrix.tocsr().toarray().tolist() == [[1, 2], [4, 0]]
     assert made.held_matrix.tocsr().toarray().tolist() == [[0, 3]]
     assert made.target.tolist() == [5.0, 8.0]
-    assert made.scale.tolist() == [6.0, 9.0]
+    assert made.scale.tolist() == [5.0, 8.0]
     assert made.fitted.tolist() == [True, False, False, True]
     assert made.all_estimates(np.array([1.0, 10.0])).tolist() == [21.0, 0.0, 30.0, 4.0]
-    assert made.digest() != problem(values, [5.0, 6.0, 0.0, 8.0]).digest()
+    assert made.digests() != problem(values, [5.0, 6.0, 0.0, 8.0]).digests()
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ def test_squares_cost_what_lambda_says(small: Problem) -> None:
 
 def test_contradictory_targets_share_the_error() -> None:
     made = problem(np.ones((2, 1), np.float32), [1.0, 3.0])
-    # Minimum of ((1 - w) / 2)^2 + ((3 - w) / 4)^2 by hand.
-    assert _run(made, np.ones(1), 100).weights()[0] == pytest.approx(1.4, rel=1e-6)
+    # Minimum of (1 - w)^2 + ((3 - w) / 3)^2 by hand.
+    assert _run(made, np.ones(1), 100).weights()[0] == pytest.approx(1.2, rel=1e-6)
 
 
 def test_any_number_of_threads_gives_the_same_bytes(wide: tuple[sparse.csr_matrix, NDArray]) -> None:
