@@ -207,8 +207,8 @@ def district_table(weights: Floats, district: NDArray[np.integer]) -> pd.DataFra
             "kept": np.bincount(place[weights > 0], minlength=len(codes)),
             "sum": total,
             "largest": largest,
-            "largest_share": np.divide(largest, total, out=np.zeros_like(total), where=total > 0),
-            "effective_sample_size": np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0),
+            "largest_share": np.divide(largest, total, out=np.zeros(len(codes)), where=total > 0),
+            "effective_sample_size": np.divide(total**2, squares, out=np.zeros(len(codes)), where=squares > 0),
         }
     )
 

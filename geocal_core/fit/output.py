@@ -1,4 +1,4 @@
-"""The files that a fit leaves behind: weights, diagnostics, log and the settings of the run.
+"""The files that a fit leaves behind: weights, diagnostics, log, scorecard and the settings of the run.
 
 Nothing in them tells the time of day or how long it took: the same seed gives the same bytes.
 """
@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from geocal_core.fit.fitting import FitResult
+from geocal_core.fit.rendering import charts, markdown
+from geocal_core.fit.scorecard import Scorecard
 from geocal_core.store import digest_path
 
 WEIGHTS = "calibration_weights.npy"
@@ -21,7 +23,23 @@ DIAGNOSTICS = "unified_diagnostics.csv"
 LOG = "calibration_log.csv"
 CONFIG = "unified_run_config.json"
 CHECKPOINT = "checkpoint.npz"
-FILES = frozenset((WEIGHTS, DIAGNOSTICS, LOG, CONFIG, CHECKPOINT))
+SCORECARD = "scorecard.csv"
+SCORECARD_JSON = "scorecard.json"
+SCORECARD_TEXT = "scorecard.md"
+DISTRICTS = "scorecard_districts.csv"
+CHARTS = {name: f"scorecard_{name}.svg" for name in ("errors", "weights", "districts")}
+SCORECARD_FILES = (SCORECARD, SCORECARD_JSON, SCORECARD_TEXT, DISTRICTS, *CHARTS.values())
+FILES = frozenset((WEIGHTS, DIAGNOSTICS, LOG, CONFIG, CHECKPOINT, *SCORECARD_FILES))
+
+
+def write_scorecard(folder: Path, card: Scorecard) -> None:
+    """Write a scorecard into an existing folder: table, JSON, Markdown, districts and charts (those that have anything)."""
+    card.table.to_csv(folder / SCORECARD, index=False, lineterminator="\n")
+    card.districts.to_csv(folder / DISTRICTS, index=False, lineterminator="\n")
+    (folder / SCORECARD_JSON).write_text(json.dumps(card.to_dict(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / SCORECARD_TEXT).write_text(markdown(card), encoding="utf-8")
+    for name, chart in charts(card).items():
+        (folder / CHARTS[name]).write_text(chart, encoding="utf-8")
 
 
 def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -> None:
@@ -30,7 +48,7 @@ def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -
     Parameters
     ----------
     folder : Path
-        The checkpoint, if there is one, already lies in it and is listed among the artifacts.
+        Checkpoint and scorecard, if there are any, already lie in it and are listed among the artifacts.
     result : FitResult
     settings : mapping
         JSON-able facts on the run, such as its preset, seed and the digest of the package; they open the configuration.
@@ -39,7 +57,6 @@ def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -
         np.save(stream, result.weights, allow_pickle=False)
     result.diagnostics.to_csv(folder / DIAGNOSTICS, index=False, lineterminator="\n")
     result.log.to_csv(folder / LOG, index=False, lineterminator="\n")
-    names = (WEIGHTS, DIAGNOSTICS, LOG, CHECKPOINT)
     table = result.diagnostics
     config = {
         **settings,
@@ -58,7 +75,9 @@ def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -
         "zero_targets": list(result.zero_targets),
         "lost_targets": list(result.lost_targets),
         "unsupported_targets": list(result.unsupported_targets),
-        "artifacts": {name: f"sha256:{digest_path(folder / name)}" for name in names if (folder / name).exists()},
+        "artifacts": {
+            name: f"sha256:{digest_path(folder / name)}" for name in sorted(FILES - {CONFIG}) if (folder / name).exists()
+        },
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
