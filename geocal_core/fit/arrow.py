@@ -290,7 +290,8 @@ def _fronts(matrix: FactoredMatrix, scale: Floats) -> tuple[list[Group], Ints]:
     touches = sparse.csr_matrix((np.ones(seen.sum()), (sums.row[seen], block_of[sums.col[seen]])), (matrix.shape[0], n_blocks))
     touches.sum_duplicates()
     count = np.diff(touches.indptr)
-    middle = (count > 1) & (count <= n_blocks / 2)
+    # By the leaves that a row may have, not those with values: a rare quantity of the nation must not join states.
+    middle = (count > 1) & (np.diff(matrix.sums.indptr) <= n_blocks / 2)
     top = np.flatnonzero((count == 0) | ((count > 1) & ~middle))
     joins = touches[middle]
     n_groups, group_of = connected_components(joins.T @ joins, directed=False)
