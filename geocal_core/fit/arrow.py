@@ -132,8 +132,7 @@ class Arrow:
         place[self.top] = np.arange(len(self.top))
         eliminated = self._device.each(lambda group: _Group(group, curvature, ridge, free, self._n_rows), self.groups)
         for part in eliminated:  # in the order of the groups, whatever thread made them
-            at = torch.from_numpy(place[part.front.outer])
-            root[at[:, None], at[None, :]] += part.left
+            _add(root, place[part.front.outer], part.left)
         started = time.perf_counter()
         result = np.where(free, right, 0.0)
         for part in eliminated:
@@ -194,8 +193,7 @@ class _Group(_Factor):
             own = np.arange(len(block.own))
             of_rows[own, own] += np.where(free, ridge, 1.0)[block.own]
             factor = _Factor(block, torch.from_numpy(of_rows))
-            at = torch.from_numpy(place[block.outer])
-            whole[at[:, None], at[None, :]] += factor.left
+            _add(whole, place[block.outer], factor.left)
             self._blocks.append(factor)
         super().__init__(group, whole)
         self.elimination = time.perf_counter() - began - self.assembly
@@ -209,6 +207,12 @@ class _Group(_Factor):
         super().backward(right)
         for block in self._blocks:
             block.backward(right)
+
+
+def _add(matrix: torch.Tensor, place: Ints, part: torch.Tensor) -> None:
+    """Add a part to the rows and columns of some places, in place."""
+    flat = (place[:, None] * matrix.shape[1] + place[None, :]).ravel()
+    matrix.view(-1).index_add_(0, torch.from_numpy(flat), part.reshape(-1))
 
 
 def gram(block: Block, curvature: Floats) -> Floats:

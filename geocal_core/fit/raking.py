@@ -56,6 +56,10 @@ class Raked:
         unit of the value adds to the primal) and cost.
     history : DataFrame
         ``dual.Solution.history``.
+    price, tolerance : ndarray of float64, shape (n_fitted,)
+        What was asked for, of the fitted targets.
+    bounds : pair of float, optional
+        What was asked for.
     """
 
     weights: Floats
@@ -72,6 +76,9 @@ class Raked:
     at_upper: int
     targets: pd.DataFrame
     history: pd.DataFrame
+    price: Floats
+    tolerance: Floats
+    bounds: tuple[float, float] | None
 
 
 def rake(
@@ -180,6 +187,9 @@ def rake(
             }
         ),
         history=solution.history,
+        price=elastic.price,
+        tolerance=elastic.margin * problem.scale,
+        bounds=bounds,
     )
 
 
