@@ -30,6 +30,9 @@ from geocal_core.engine.simulate import Known, node_value, release_memory, simul
 from geocal_core.engine.variables import entity_of
 from geocal_core.population import ENTITIES, Population
 
+WORTH_A_LAYER = 2.5
+"""Copies of a household in a state, on average, from which on its layer costs less than it saves."""
+
 Positions = NDArray[np.int64]
 Nodes = frozenset[Node]
 
@@ -116,9 +119,11 @@ def nation_layer(question: Question, copies: Copies) -> Nation:
 
 
 def state_layer(nation: Nation, copies: Copies) -> State:
-    """The second and third layer, from all copies in one state."""
+    """The second and third layer, from all copies in one state; where these are few, they are left out."""
     question = nation.question
     present, first = np.unique(copies.households, return_index=True)
+    if len(copies) < WORTH_A_LAYER * len(present):
+        return _without_layer(nation, copies)
     position = np.full(question.base.count("household"), -1, dtype=np.int64)
     position[present] = np.arange(len(present))
     rows = question.base.rows_of(present)
@@ -137,6 +142,15 @@ def state_layer(nation: Nation, copies: Copies) -> State:
     anyone = Copies(np.zeros(len(once), dtype=np.int64), np.arange(len(once)), once)
     known_of_place = _values_of_first_units(question, anyone, plan.of_place)
     return State(question, position, question.base.take(present), known, place, known_of_place, plan.taken)
+
+
+def _without_layer(nation: Nation, copies: Copies) -> State:
+    """A state whose copies take over from the nation alone."""
+    question = nation.question
+    taken = dict.fromkeys(question.wanted, frozenset(nation.known))
+    nowhere = np.zeros(len(copies.places.districts), dtype=np.int64)
+    everyone = np.arange(question.base.count("household"), dtype=np.int64)
+    return State(question, everyone, question.base, nation.known, nowhere, {}, taken)
 
 
 @dataclass(frozen=True)

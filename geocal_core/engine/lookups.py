@@ -7,7 +7,7 @@ distinct number. What comes out is what the engine itself gives (a test compares
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ def quicken() -> None:
 
     look_up = Node.__getitem__
 
+    @wraps(look_up)
     def quick_look_up(node: Any, key: Any) -> Any:
         if type(key) is not np.ndarray or key.ndim != 1 or len(key) < _WORTH_IT:
             return look_up(node, key)

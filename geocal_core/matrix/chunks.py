@@ -30,8 +30,10 @@ from geocal_core.places.states import state_of_fips
 from geocal_core.progress import Reporter
 from geocal_core.seeds import generator
 
-CHUNK_COLUMNS = 32_000
+CHUNK_COLUMNS = 48_000
 NEW_YORK = 36
+OF_NEW_YORK = 20_000
+"""Columns of a chunk of New York, whose law of another year takes a process half as much memory again."""
 
 
 class InexactError(ArtifactError):
@@ -101,7 +103,7 @@ def plan(state: NDArray[np.int32], n_records: int, most: int = CHUNK_COLUMNS) ->
         columns = by_household[state_of == fips]
         household = columns % n_records
         starts = np.flatnonzero(np.diff(household, prepend=-1))
-        parts = -(-len(columns) // most)
+        parts = -(-len(columns) // (min(most, OF_NEW_YORK) if fips == NEW_YORK else most))
         wanted = np.arange(1, parts) * len(columns) / parts
         cuts = np.unique(starts[np.searchsorted(starts, wanted, side="left").clip(max=len(starts) - 1)])
         pieces = [piece for piece in np.split(columns, cuts) if len(piece)]

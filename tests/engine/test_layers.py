@@ -73,6 +73,7 @@ def assert_same(found: Answer, expected: Answer) -> None:
 @pytest.mark.parametrize("fips", [2, 6, 48])
 def test_layers_give_the_values_of_plain_simulations(of_nation: Nation, fips: int) -> None:
     copies = of_state(fips)
+    assert len(copies) > layers.WORTH_A_LAYER * len(np.unique(copies.households))
     state = state_layer(of_nation, copies)
     plain = QUESTION.answer(copies)
     assert_same(state.answer(copies), plain)
@@ -83,6 +84,13 @@ def test_layers_give_the_values_of_plain_simulations(of_nation: Nation, fips: in
     assert any(name == "slcsp_age_0" for name, _ in state.known_of_place)
     varied = [name for name, values in plain.values[BASELINE].items() if len(np.unique(values)) > 1]
     assert len(varied) >= len(VARIABLES) - 5
+
+
+def test_few_copies_take_over_from_the_nation_alone(of_nation: Nation) -> None:
+    few = of_state(2).take(np.arange(40))
+    state = state_layer(of_nation, few)
+    assert state.known is of_nation.known
+    assert_same(state.answer(few), QUESTION.answer(few))
 
 
 @pytest.mark.slow
