@@ -11,9 +11,11 @@ import pandas as pd
 
 from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError
-from geocal_core.fit.diagnostics import error_shares, weight_summary
+from geocal_core.fit.diagnostics import error_shares
 from geocal_core.fit.fitting import FitResult, fit
-from geocal_core.fit.output import CHECKPOINT, write_result
+from geocal_core.fit.output import CHECKPOINT, write_result, write_scorecard
+from geocal_core.fit.problem import problem
+from geocal_core.fit.scorecard import scorecard
 from geocal_core.matrix.package import Package
 from geocal_core.progress import Reporter, Value
 from geocal_core.settings import FitSettings
@@ -35,8 +37,7 @@ def fit_package(
     package : Path
         Folder of the package.
     output : Path
-        Folder to make: ``calibration_weights.npy`` (float64, a weight for each column), ``unified_diagnostics.csv``,
-        ``calibration_log.csv``, ``unified_run_config.json`` and ``checkpoint.npz``.
+        Folder to make: ``calibration_weights.npy`` (float64, a weight for each column) and the other ``output.FILES``.
     scratch : Path
         Folder for the checkpoint while the fit runs, made when there is one; the caller removes it when all is done.
     settings : FitSettings
@@ -85,6 +86,8 @@ def fit_package(
     _check(result, reporter)
     output.mkdir(parents=True)
     shutil.copyfile(scratch / CHECKPOINT, output / CHECKPOINT)
+    card = scorecard(problem(matrix, targets, opened.initial_weights), result.weights, targets, opened.district)
+    write_scorecard(output, card)
     facts = {
         "package_digest": opened.digest,
         # What the columns are copies of: whoever lays the weights on households must do so on these very ones.
@@ -103,7 +106,7 @@ def fit_package(
         **asdict(result.hyperparameters),
     }
     write_result(output, result, facts)
-    return _numbers(result, weight_summary(result.weights, opened.district))
+    return _numbers(result, card.weights)
 
 
 def _check(result: FitResult, reporter: Reporter) -> None:

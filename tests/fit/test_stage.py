@@ -10,6 +10,7 @@ import pytest
 
 from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError, ConfigError
+from geocal_core.fit.output import FILES
 from geocal_core.fit.stage import build, fit_package
 from geocal_core.matrix.package import Package, write_package
 from geocal_core.progress import Silent
@@ -43,13 +44,7 @@ def _context(package: Path, root: Path, settings: FitSettings = SETTINGS) -> Sta
 def test_the_folder_holds_what_the_next_stages_read(package: Path, tmp_path: Path) -> None:
     context = _context(package, tmp_path / "a")
     numbers = build(context)
-    names = {
-        "calibration_weights.npy",
-        "unified_diagnostics.csv",
-        "calibration_log.csv",
-        "unified_run_config.json",
-        "checkpoint.npz",
-    }
+    names = set(FILES)
     assert {path.name for path in context.output.iterdir()} == names
     opened = Package.open(package)
     weights = np.load(context.output / "calibration_weights.npy")
@@ -76,6 +71,9 @@ def test_the_folder_holds_what_the_next_stages_read(package: Path, tmp_path: Pat
     assert numbers["targets"] == 13
     assert numbers["targets_unsupported"] == 1
     assert numbers["loss"] < numbers["initial_loss"]
+    card = json.loads((context.output / "scorecard.json").read_text())
+    assert card["optimality"]["loss"] == pytest.approx(numbers["loss"])
+    assert card["fitted"]["all"][0]["max"] == pytest.approx(numbers["max"])
     assert all(isinstance(value, int | float | str | bool) for value in numbers.values())
 
 
