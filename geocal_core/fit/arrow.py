@@ -29,6 +29,8 @@ MOST_ROWS_OF_A_FACTOR = 4_000
 _JITTER = 1e-12  # of a diagonal: far above what rounding takes from it, far below what matters
 _DENSE_VALUES = 1 << 21  # 16 MB: what a block is spread out into at once
 _ROWS_AT_ONCE = 24
+_RARE = 1 / 32  # share of its block's columns that a rare leaf has at most
+_FEW_LEAVES = 96  # in a block of so few, telling them apart takes more time than it saves
 _CG_ITERATIONS = 500
 
 
@@ -40,15 +42,14 @@ class Piece:
     ----------
     begin, end : int
         The columns, in the inner order.
-    leaf : ndarray of int64, shape (n,)
-        Which of the block's leaves its rows are.
-    matrix : csr_matrix of float32, shape (n, end - begin)
+    common, rare : csr_matrix of float32, shapes (n_common, end - begin) and (n_rare, end - begin)
+        Leaves that many columns have, and leaves that few have.
     """
 
     begin: int
     end: int
-    leaf: Ints
-    matrix: sparse.csr_matrix
+    common: sparse.csr_matrix
+    rare: sparse.csr_matrix
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Block(Front):
     Attributes
     ----------
     pieces : tuple of Piece
-    sums : csr_matrix of float64, shape (len(rows), leaves of the block)
+    sums : csr_matrix of float64, shape (len(rows), n_common + n_rare)
         Scaled rows of S.
     """
 
@@ -216,28 +217,40 @@ def _add(matrix: torch.Tensor, place: Ints, part: torch.Tensor) -> None:
 
 
 def gram(block: Block, curvature: Floats) -> Floats:
-    """A diag(curvature) A' of the leaves of a block, shape (leaves, leaves).
+    """A diag(curvature) A' of the leaves of a block, shape (leaves, leaves), common leaves first.
 
-    Values are spread out into a dense matrix, some columns at a time: a dense product is quicker than a sparse one already
-    where one value in twenty is there.
+    Common leaves are spread out into a dense matrix: where one value in thirty is there, its product is as quick as a
+    sparse one.
     """
-    size = block.sums.shape[1]
-    total = torch.zeros((size, size), dtype=torch.float64)
-    root = torch.from_numpy(np.sqrt(curvature[block.pieces[0].begin : block.pieces[-1].end]))
+    common, rare = block.pieces[0].common.shape[0], block.pieces[0].rare.shape[0]
+    upper = torch.zeros((common, common), dtype=torch.float64)
+    across, below = np.zeros((rare, common)), np.zeros((rare, rare))
     for piece in block.pieces:
-        width = piece.end - piece.begin
-        data, column = torch.from_numpy(piece.matrix.data), torch.from_numpy(piece.matrix.indices)
-        of_columns = root[piece.begin - block.pieces[0].begin :][:width]
-        values = data.to(torch.float64) * torch.index_select(of_columns, 0, column)
-        begins = np.repeat(piece.leaf * width, np.diff(piece.matrix.indptr))
-        dense = torch.zeros(size * width, dtype=torch.float64)
-        dense.index_copy_(0, torch.from_numpy(begins) + column, values)
-        dense = dense.view(size, width)
-        for first in range(0, size, _ROWS_AT_ONCE):
-            last = min(first + _ROWS_AT_ONCE, size)
-            total[first:last, first:] += dense[first:last] @ dense[first:].T
-    upper = total.triu(1)
-    return np.asarray((upper + upper.T + torch.diag(total.diagonal())).numpy())
+        root = np.sqrt(curvature[piece.begin : piece.end])
+        dense = _spread(piece.common, root)
+        for first in range(0, common, _ROWS_AT_ONCE):
+            last = min(first + _ROWS_AT_ONCE, common)
+            upper[first:last, first:] += dense[:, first:last].T @ dense[:, first:]
+        if rare:
+            of_rare = piece.rare
+            scaled = sparse.csr_matrix((of_rare.data * root[of_rare.indices], of_rare.indices, of_rare.indptr), of_rare.shape)
+            across += scaled @ dense.numpy()
+            below += (scaled @ scaled.T).toarray()
+    # Rows of a strip are whole from its own first column on: what is above the diagonal is there, what is below may not be.
+    strict = upper.triu(1)
+    among = (strict + strict.T + torch.diag(upper.diagonal())).numpy()
+    return np.block([[among, across.T], [across, below]])
+
+
+def _spread(matrix: sparse.csr_matrix, factor: Floats) -> torch.Tensor:
+    """The transpose of a matrix, its columns multiplied by a factor, as a dense one; torch lets other threads run meanwhile."""
+    size, width = matrix.shape
+    data, column = torch.from_numpy(matrix.data), torch.from_numpy(matrix.indices)
+    values = data.to(torch.float64) * torch.index_select(torch.from_numpy(factor), 0, column)
+    row = torch.repeat_interleave(torch.arange(size), torch.from_numpy(np.diff(matrix.indptr)).to(torch.int64))
+    dense = torch.zeros(width * size, dtype=torch.float64)
+    dense.index_copy_(0, column.to(torch.int64) * size + row, values)
+    return dense.view(width, size)
 
 
 class ConjugateGradients:
@@ -288,7 +301,8 @@ class ConjugateGradients:
 
 def _fronts(matrix: FactoredMatrix, scale: Floats) -> tuple[list[Group], Ints]:
     """Groups of blocks, and the rows that are eliminated last."""
-    block_of, n_blocks = _blocks(matrix)
+    block_of, leaves_of, pieces = _blocks(matrix)
+    n_blocks = len(leaves_of)
     sums = matrix.sums.tocoo()
     seen = block_of[sums.col] >= 0
     touches = sparse.csr_matrix((np.ones(seen.sum()), (sums.row[seen], block_of[sums.col[seen]])), (matrix.shape[0], n_blocks))
@@ -302,8 +316,6 @@ def _fronts(matrix: FactoredMatrix, scale: Floats) -> tuple[list[Group], Ints]:
     rows_of = touches.tocsc()
     level = np.where(middle, 1, np.where(count == 1, 0, 2))
     scaled = sparse.diags(scale) @ matrix.sums
-    pieces = _pieces(matrix, block_of, n_blocks)
-    leaves_of = [np.flatnonzero(block_of == block) for block in range(n_blocks)]
     members: list[list[Block]] = [[] for _ in range(n_groups)]
     for block in range(n_blocks):
         rows = np.sort(rows_of.indices[rows_of.indptr[block] : rows_of.indptr[block + 1]]).astype(np.int64)
@@ -318,39 +330,53 @@ def _fronts(matrix: FactoredMatrix, scale: Floats) -> tuple[list[Group], Ints]:
     return groups, top.astype(np.int64)
 
 
-def _blocks(matrix: FactoredMatrix) -> tuple[Ints, int]:
-    """The block of each leaf, -1 for a leaf without values, and their number: leaves whose columns interleave are of one."""
+def _blocks(matrix: FactoredMatrix) -> tuple[Ints, list[Ints], list[list[Piece]]]:
+    """The block of each leaf, -1 for a leaf without values; the leaves of each block; their values.
+
+    Leaves whose columns interleave are of one block.
+    """
     n_leaves, n_columns = matrix.sums.shape[1], matrix.shape[1]
-    first, last = np.full(n_leaves, n_columns), np.full(n_leaves, -1)
+    first, last, values = np.full(n_leaves, n_columns), np.full(n_leaves, -1), np.zeros(n_leaves, dtype=np.int64)
     for tile in matrix.tiles:
         if len(tile.rows):
             starts = tile.matrix.indptr[:-1]
             first[tile.rows] = np.minimum(first[tile.rows], tile.begin + np.minimum.reduceat(tile.matrix.indices, starts))
             last[tile.rows] = np.maximum(last[tile.rows], tile.begin + np.maximum.reduceat(tile.matrix.indices, starts))
-    block = np.full(n_leaves, -1)
+            values[tile.rows] += np.diff(tile.matrix.indptr)
     order = np.argsort(first, kind="stable")
     order = order[last[order] >= 0]
-    reach = np.maximum.accumulate(last[order])
-    block[order] = np.cumsum(np.concatenate([[False], first[order][1:] > reach[:-1]]))[: len(order)]
-    return block, int(block.max(initial=-1)) + 1
-
-
-def _pieces(matrix: FactoredMatrix, block_of: Ints, n_blocks: int) -> list[list[Piece]]:
-    """The values of each block, tile by tile."""
-    position = np.zeros(len(block_of), dtype=np.int64)
-    for block in range(n_blocks):
-        mine = block_of == block
-        position[mine] = np.arange(mine.sum())
-    pieces: list[list[Piece]] = [[] for _ in range(n_blocks)]
+    begins = first[order][1:] > np.maximum.accumulate(last[order])[:-1]
+    block_of = np.full(n_leaves, -1)
+    position = np.zeros(n_leaves, dtype=np.int64)
+    leaves_of, n_common = [], []
+    for block, leaves in enumerate(np.split(order, np.flatnonzero(begins) + 1)):
+        width = last[leaves].max() - first[leaves].min() + 1
+        rare = (values[leaves] <= _RARE * width) & (len(leaves) > _FEW_LEAVES)
+        mine = np.concatenate([np.sort(leaves[~rare]), np.sort(leaves[rare])])
+        block_of[mine], position[mine] = block, np.arange(len(mine))
+        leaves_of.append(mine)
+        n_common.append(int(np.count_nonzero(~rare)))
+    pieces: list[list[Piece]] = [[] for _ in leaves_of]
     for tile in matrix.tiles:
         of_rows = block_of[tile.rows]
         for block in np.unique(of_rows).tolist():
             mine = np.flatnonzero(of_rows == block)
+            mine = mine[np.argsort(position[tile.rows[mine]])]
+            length = np.zeros(len(leaves_of[block]), dtype=np.int64)
+            length[position[tile.rows[mine]]] = np.diff(tile.matrix.indptr)[mine]
             part = tile.matrix[mine]
-            low, high = int(part.indices.min()), int(part.indices.max()) + 1
-            width = max(_DENSE_VALUES // int(position.max(initial=0) + 1), 256)
-            for begin in range(low, high, width):
-                end = min(begin + width, high)
-                narrow = part[:, begin:end]
-                pieces[block].append(Piece(tile.begin + begin, tile.begin + end, position[tile.rows[mine]], narrow))
+            indptr = np.concatenate([[0], np.cumsum(length)]).astype(np.int32)
+            whole = sparse.csr_matrix((part.data, part.indices, indptr), shape=(len(length), part.shape[1]))
+            pieces[block] += _cut(whole, tile.begin, n_common[block])
+    return block_of, leaves_of, pieces
+
+
+def _cut(matrix: sparse.csr_matrix, begin: int, n_common: int) -> list[Piece]:
+    """The columns with values, so many at once as may be spread out."""
+    low, high = int(matrix.indices.min()), int(matrix.indices.max()) + 1
+    width = max(_DENSE_VALUES // max(n_common, 1), 256)
+    pieces = []
+    for left in range(low, high, width):
+        right = min(left + width, high)
+        pieces.append(Piece(begin + left, begin + right, matrix[:n_common, left:right], matrix[n_common:, left:right]))
     return pieces

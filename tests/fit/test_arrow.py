@@ -128,3 +128,21 @@ def test_a_block_wider_than_what_is_spread_out_at_once(monkeypatch: pytest.Monke
     matrix = FactoredMatrix.of(sparse.csr_matrix((rng.random((7, 1000)) * (rng.random((7, 1000)) < 0.2)).astype(np.float32)))
     case = Case.of(matrix, 0)
     np.testing.assert_allclose(case.found()[1], case.wanted(), rtol=1e-8)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_rare_leaves_are_multiplied_apart(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    monkeypatch.setattr("geocal_core.fit.arrow._FEW_LEAVES", 0)
+    monkeypatch.setattr("geocal_core.fit.arrow._RARE", share)
+    monkeypatch.setattr("geocal_core.fit.arrow._DENSE_VALUES", 1)
+    rng = np.random.default_rng(1)
+    values = rng.random((12, 700)) * (rng.random((12, 700)) < np.linspace(0.01, 1, 12)[rng.permutation(12), None])
+    for matrix in (FactoredMatrix.of(sparse.csr_matrix(values.astype(np.float32)), most=150), nation(2)):
+        case = Case.of(matrix, 1)
+        way, found = case.found()
+        assert isinstance(way, Arrow)
+        n_rare = [piece.rare.shape[0] for group in way.groups for block in group.blocks for piece in block.pieces]
+        n_common = [piece.common.shape[0] for group in way.groups for block in group.blocks for piece in block.pieces]
+        assert (max(n_rare) > 0) == (share > 0)
+        assert (max(n_common) > 0) == (share < 1)
+        np.testing.assert_allclose(found, case.wanted(), rtol=1e-7, atol=1e-9)
