@@ -75,10 +75,10 @@ class _Scratch(threading.local):
         self._made: dict[int, tuple[torch.Tensor, ...]] = {}
 
     def of(self, size: int) -> tuple[torch.Tensor, ...]:
-        """Three tensors of float32 and two of int32."""
+        """Four tensors of float32 and two of int32."""
         if size not in self._made:
-            kinds = (torch.float32, torch.float32, torch.float32, torch.int32, torch.int32)
-            self._made[size] = tuple(torch.empty(size, dtype=kind, device=self._device) for kind in kinds)
+            memory = torch.empty((6, size), dtype=torch.float32, device=self._device)
+            self._made[size] = (*memory[:4], *memory[4:].view(torch.int32))
         return self._made[size]
 
 
@@ -130,7 +130,7 @@ class GatedFit:
         kept[order] = True
         self._products = Products(self._problem.matrix.columns(kept), self._device)
         moving = {name: self._tensor(np.array(state[name], dtype=np.float32)) for name in _STATE}
-        rest = {name: torch.zeros_like(moving["log_weight"]) for name in ("value", "weight", "slope")}
+        rest = {name: self._tensor(np.zeros(len(order), np.float32)) for name in ("value", "weight", "slope")}
         self._all = _Columns(**moving, **rest, words=self._tensor(column_words(order, self._seed)))
         self._views = {block: self._all.block(slice(*block)) for block in self._products.blocks}
         self._parts = self._device.each(self._sample, self._products.blocks)
@@ -145,7 +145,7 @@ class GatedFit:
     def _sample(self, block: tuple[int, int]) -> Any:
         """Draw the gates of a block for the coming epoch, and the weights under them; their part of the estimates."""
         at = self._views[block]
-        logits, spare, _, bits, more_bits = self._scratch.of(len(at.words))
+        logits, spare, _, _, bits, more_bits = self._scratch.of(len(at.words))
         noise(at.words, self.epoch, self._seed, logits, bits, more_bits)
         torch.exp(at.log_weight, out=at.value)
         self._gates.sample(at.log_alpha, at.value, logits, at.weight, at.slope, spare)
@@ -160,8 +160,8 @@ class GatedFit:
     def _gradients(self, block: tuple[int, int], coefficients: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Gradients of the whole objective by ``log_weight`` and ``log_alpha`` of a block, and a spare tensor."""
         at, settings = self._views[block], self._settings
-        by_log_weight, by_log_alpha, spare, _, _ = self._scratch.of(len(at.words))
-        by_weight = torch.as_tensor(self._products.backward(block, coefficients))
+        by_log_weight, by_log_alpha, spare, out, _, _ = self._scratch.of(len(at.words))
+        by_weight = torch.as_tensor(self._products.backward(block, coefficients, self._native(out)))
         torch.mul(by_weight, at.weight, out=by_log_weight)
         if settings.lambda_l2:
             by_log_weight.addcmul_(at.value, at.value, value=2.0 * settings.lambda_l2)

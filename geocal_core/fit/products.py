@@ -25,24 +25,44 @@ _SEGMENT = 512
 _MKL: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
 
 
-class _TileProducts:
-    """A tile ready for both products, with values of one dtype."""
+class _Values:
+    """Memory for the values and indices of all tiles, end to end.
 
-    def __init__(self, tile: Tile, dtype: str) -> None:
+    numpy asks for huge pages for arrays of some megabytes and more. On pages of 4 kB, those of arrays of a tile's size, both
+    products take twice the time.
+    """
+
+    def __init__(self, size: int, dtype: str) -> None:
+        self._data = np.empty(size, dtype)
+        self._indices = np.empty(size, np.int32)
+
+    def put(self, begin: int, matrix: Any) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        """Copies of the values and indices of a sparse matrix, from a place on."""
+        here = slice(begin, begin + matrix.nnz)
+        self._data[here] = matrix.data
+        self._indices[here] = matrix.indices
+        return self._data[here], self._indices[here]
+
+
+class _TileProducts:
+    """A tile ready for both products, with values of one dtype, from a place on in the memory of all tiles."""
+
+    def __init__(self, tile: Tile, begin: int, by_rows: _Values, by_columns: _Values | None) -> None:
         matrix = tile.matrix
         self.columns = slice(tile.begin, tile.end)
         self.rows = tile.rows
         indptr = matrix.indptr.astype(np.int32, copy=False)
-        indices = _writeable(matrix.indices.astype(np.int32, copy=False))
-        data = _writeable(matrix.data.astype(dtype, copy=False))
+        data, indices = by_rows.put(begin, matrix)
         cuts = _segments(indptr)
         self._first = np.searchsorted(cuts, indptr[:-1])
         shape = (len(cuts) - 1, tile.end - tile.begin)
         self._by_rows: Any = _tensor(cuts, indices, data, shape) if _MKL else sparse.csr_matrix((data, indices, cuts), shape)
-        if _MKL and dtype == "float32":
-            csc = sparse.csr_matrix((data, indices, indptr), matrix.shape, copy=False).tocsc()
+        self._by_columns: Any
+        if by_columns is not None:
             # The columns of a CSC matrix are the rows of its transpose.
-            self._by_columns: Any = _tensor(csc.indptr, csc.indices, csc.data, matrix.shape[::-1])
+            csc = matrix.tocsc()
+            data, indices = by_columns.put(begin, csc)
+            self._by_columns = _tensor(csc.indptr.astype(np.int32, copy=False), indices, data, matrix.shape[::-1])
         else:
             self._by_columns = sparse.csc_matrix((data, indices, indptr), shape=matrix.shape[::-1], copy=False)
 
@@ -50,13 +70,20 @@ class _TileProducts:
         """Sums of its rows under a vector over its columns."""
         if not len(self.rows):
             return np.zeros(0)
-        return np.add.reduceat(_times(self._by_rows, weights).astype(np.float64), self._first)
+        mkl = isinstance(self._by_rows, torch.Tensor)
+        sums = (self._by_rows @ torch.from_numpy(weights)).numpy() if mkl else self._by_rows @ weights
+        return np.add.reduceat(sums.astype(np.float64), self._first)
 
-    def backward(self, coefficients: NDArray[Any]) -> NDArray[Any]:
+    def backward(self, coefficients: NDArray[Any], out: NDArray[Any]) -> None:
         """Sums of its columns under a vector over leaves."""
-        if not len(self.rows):
-            return np.zeros(self.columns.stop - self.columns.start, dtype=coefficients.dtype)
-        return _times(self._by_columns, coefficients[self.rows])
+        mine = coefficients[self.rows]
+        if not len(mine):
+            out[:] = 0.0
+        elif isinstance(self._by_columns, torch.Tensor):
+            result = torch.from_numpy(out)
+            torch.addmv(result, self._by_columns, torch.from_numpy(mine), beta=0.0, out=result)
+        else:
+            out[:] = self._by_columns @ mine
 
 
 class _CudaRows:
@@ -94,7 +121,13 @@ class Products:
         self._spread = matrix.sums.T.tocsr()  # from targets to leaves
         self._tiles: dict[tuple[int, int], _TileProducts] = {}
         if device.xp is np:
-            tiles = device.each(lambda tile: _TileProducts(tile, dtype), matrix.tiles)
+            by_rows = _Values(matrix.atoms, dtype)
+            by_columns = _Values(matrix.atoms, dtype) if _MKL and dtype == "float32" else None
+            begins = np.cumsum([0, *(tile.matrix.nnz for tile in matrix.tiles)]).tolist()
+            tiles = device.each(
+                lambda place: _TileProducts(place[0], place[1], by_rows, by_columns),
+                list(zip(matrix.tiles, begins[:-1], strict=True)),
+            )
             self._tiles = {(tile.columns.start, tile.columns.stop): tile for tile in tiles}
             self.blocks = list(self._tiles)
             self._collect = matrix.sums[:, np.concatenate([tile.rows for tile in tiles])]
@@ -131,14 +164,13 @@ class Products:
         """A vector over targets, brought to the leaves, as an array of the device."""
         return self._device.put(self._spread @ values, self._dtype)
 
-    def backward(self, block: tuple[int, int], coefficients: Any) -> Any:
-        """X' r for one of the blocks of columns; ``coefficients`` is what the method of that name made of r."""
-        return self._tiles[block].backward(coefficients) if self._tiles else self._backward.times(coefficients)
-
-
-def _writeable(array: NDArray[Any]) -> NDArray[Any]:
-    """The array, or a copy if it cannot be written: torch reads only what could be."""
-    return array if array.flags.writeable else array.copy()
+    def backward(self, block: tuple[int, int], coefficients: Any, out: Any = None) -> Any:
+        """X' r for one of the blocks of columns, in ``out`` if it is given; ``coefficients`` is what that method made of r."""
+        if not self._tiles:
+            return self._backward.times(coefficients)
+        result = np.empty(block[1] - block[0], self._dtype) if out is None else out
+        self._tiles[block].backward(coefficients, result)
+        return result
 
 
 def _tensor(indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> torch.Tensor:
@@ -148,14 +180,6 @@ def _tensor(indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], sha
         warnings.filterwarnings("ignore", message="Sparse invariant checks")
         parts = (torch.from_numpy(indptr), torch.from_numpy(indices), torch.from_numpy(data))
         return torch.sparse_csr_tensor(*parts, size=shape, check_invariants=False)
-
-
-def _times(matrix: Any, vector: NDArray[Any]) -> NDArray[Any]:
-    """Product of a matrix of torch or of scipy with a vector."""
-    if not isinstance(matrix, torch.Tensor):
-        return np.asarray(matrix @ vector)
-    result: NDArray[Any] = (matrix @ torch.from_numpy(vector)).numpy()
-    return result
 
 
 def _segments(indptr: NDArray[Any]) -> NDArray[Any]:
