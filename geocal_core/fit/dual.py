@@ -40,7 +40,7 @@ from geocal_core.fit.products import Products
 from geocal_core.matrix.factored import FactoredMatrix, Floats
 
 _SUFFICIENT = 1e-4  # share of the rise that the slope promises
-_HALVINGS = 60
+_TRIALS = 40
 _ROUNDING = 64 * float(np.finfo(float).eps)
 _LEAST_PRIMAL = 1e-12
 
@@ -153,7 +153,7 @@ class Dual:
     def ahead(self, point: Point) -> tuple[Point, float, int]:
         """One damped Newton step: the next point, the length of the step and how many were tried.
 
-        The step is halved until the dual rises by a share of what its slope promises. Near enough it does, as the direction
+        The step is shortened until the dual rises by a share of what its slope promises. Near enough it does, as the direction
         ascends. When rounding alone decides, the point itself comes back, with a length of 0.
         """
         slope, sign = self.elastic.ascent(point.miss, point.multipliers)
@@ -161,7 +161,7 @@ class Dual:
         free = self.elastic.free(sign)
         direction = self.system.solve(curvature, self.elastic.ridge(), slope, free)
         length = 1.0
-        for trial in range(1, _HALVINGS + 1):
+        for trial in range(1, _TRIALS + 1):
             tried = self.at(self.elastic.projected(point.multipliers + length * direction, sign))
             promised = float(np.sum(slope * (tried.multipliers - point.multipliers)))
             risen = tried.dual - point.dual
@@ -169,8 +169,10 @@ class Dual:
                 return tried, length, trial
             if abs(risen) <= point.rounding and tried.gap < point.gap:
                 return tried, length, trial
-            length /= 2
-        return point, 0.0, _HALVINGS
+            # Where the parabola through what is known has its top, between a tenth and a half of the length.
+            shortfall = promised - risen
+            length *= float(np.clip(promised / (2 * shortfall), 0.1, 0.5)) if shortfall > 0 else 0.5
+        return point, 0.0, _TRIALS
 
 
 def _finite(parts: list[tuple[float, float]]) -> bool:
