@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dger
 
 from geocal_core.seeds import uniform
 from geocal_core.workers import worker_count
@@ -203,14 +204,16 @@ class _Flight:
             return
         row = self._inverse[strata, place] / shift[here, place][:, None]
         shift[here, place] -= 1.0
-        self._inverse[strata] -= shift[:, :, None] * row[:, None, :]
+        for one, stratum in enumerate(strata.tolist()):
+            # In place and in cache; the transpose because BLAS counts by columns.
+            dger(-1.0, row[one], shift[one], a=self._inverse[stratum].T, overwrite_a=True)
 
     def _invert(self) -> None:
         """The inverses anew, before rounding adds up."""
         filled = self._unit >= 0
         rows = self._values[self._unit, self._strata[:, None]].astype(np.float64)
         rows = np.where(filled[:, :, None], rows, np.eye(filled.shape[1]))
-        self._inverse = np.linalg.inv(rows.transpose(0, 2, 1))
+        self._inverse = np.ascontiguousarray(np.linalg.inv(rows.transpose(0, 2, 1)))
 
     def result(self) -> Floats:
         """The chances as they are now."""
