@@ -6,7 +6,7 @@ the parts of a whole do not add up to it. Everything here speaks of fitted targe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy import sparse
 from geocal_core.errors import ConfigError
 from geocal_core.fit.problem import Problem
 from geocal_core.fit.raking import Raked, rake
-from geocal_core.matrix.factored import FactoredMatrix, Floats
+from geocal_core.matrix.factored import FactoredMatrix
 
 RELAXED = 0.01
 """What is bought by one hundredth of a target's scale is told."""
@@ -94,21 +94,20 @@ def conflicts(problem: Problem, raked: Raked, *, most: int = 20, solved: int = 3
     worst = table[missed].sort_values("pull", ascending=False, kind="stable").head(most)
     gains = dict.fromkeys(worst.index, np.nan)
     if solved and len(worst):
-        before = _again(problem, raked, raked.tolerance, threads)
+        before = _again(problem, raked, threads)
+        loss = problem.objective
         for row in worst.index[:solved]:
-            relaxed = raked.tolerance.copy()
-            relaxed[row] += RELAXED * problem.scale[row]
-            gains[row] = before.primal - _again(problem, before, relaxed, threads).primal
+            tolerance = loss.tolerance.copy()
+            tolerance[row] += RELAXED
+            relaxed = replace(problem, objective=replace(loss, tolerance=tolerance))
+            gains[row] = before.primal - _again(relaxed, before, threads).primal
     worst = worst.assign(gain=pd.Series(gains, dtype=np.float64)).reset_index(drop=True)
     return Conflicts(worst, _sums(problem, table).head(most), raked.primal)
 
 
-def _again(problem: Problem, raked: Raked, tolerance: Floats, threads: int | None) -> Raked:
-    """The solution to a small gap with other tolerances of the fitted targets, from the multipliers of another."""
-    price, margin = np.ones(len(problem.fitted)), np.zeros(len(problem.fitted))
-    price[problem.fitted], margin[problem.fitted] = raked.price, tolerance
-    start = raked.multipliers
-    return rake(problem, price=price, bounds=raked.bounds, tolerance=margin, gap=_GAP, start=start, threads=threads)
+def _again(problem: Problem, raked: Raked, threads: int | None) -> Raked:
+    """The solution to a small gap, under the settings of another and from its multipliers."""
+    return rake(problem, price=raked.price, bounds=raked.bounds, gap=_GAP, start=raked.multipliers, threads=threads)
 
 
 def _sums(problem: Problem, table: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,8 @@ It is concave, w = w0 F(u) belongs to each m, and where targets have no margin i
 
 The last term, the slack's, makes it strictly concave, so that contradictory and repeated targets have one solution as well. A
 margin adds a kink at m_i = 0: steps then stay within the orthant of the steepest ascent, and a multiplier that would leave it
-becomes 0 (projected Newton, Bertsekas 1982, SIAM Journal on Control and Optimization 20; Andrew and Gao 2007, ICML).
+becomes 0. Where a cost turns linear, its multiplier has a limit and stays within it (projected Newton: Bertsekas 1982, SIAM
+Journal on Control and Optimization 20; Andrew and Gao 2007, ICML).
 
 w(m) is feasible in the primal, with the slack that it has, so that primal minus dual bounds how far it is from the optimum:
 sum_i (cost_i(r_i) + cost_i*(m_i) - m_i r_i), no term of which is negative.
@@ -156,9 +157,8 @@ class Dual:
         The step is shortened until the dual rises by a share of what its slope promises. Near enough it does, as the direction
         ascends. When rounding alone decides, the point itself comes back, with a length of 0.
         """
-        slope, sign = self.elastic.ascent(point.miss, point.multipliers)
+        slope, sign, free = self.elastic.ascent(point.miss, point.multipliers)
         curvature = self._start * self.distance.slope(point.ratio)
-        free = self.elastic.free(sign)
         direction = self.system.solve(curvature, self.elastic.ridge(), slope, free)
         length = 1.0
         for trial in range(1, _TRIALS + 1):
@@ -199,7 +199,7 @@ def newton(
     dual: Dual, multipliers: Floats, gap: float, iterations: int, tell: Callable[[int, Point, float], None] | None = None
 ) -> Solution:
     """Steps until the relative gap is small enough, there are too many, or rounding ends them."""
-    point = dual.at(multipliers)
+    point = dual.at(dual.elastic.within(multipliers))
     rows: list[dict[str, Any]] = []
     spent = _seconds(dual)
     step, trials = 1.0, 1

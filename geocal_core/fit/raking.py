@@ -56,9 +56,7 @@ class Raked:
         unit of the value adds to the primal) and cost.
     history : DataFrame
         ``dual.Solution.history``.
-    price, tolerance : ndarray of float64, shape (n_fitted,)
-        What was asked for, of the fitted targets.
-    bounds : pair of float, optional
+    price, bounds
         What was asked for.
     """
 
@@ -76,35 +74,31 @@ class Raked:
     at_upper: int
     targets: pd.DataFrame
     history: pd.DataFrame
-    price: Floats
-    tolerance: Floats
+    price: float
     bounds: tuple[float, float] | None
 
 
 def rake(
     problem: Problem,
     *,
-    price: ArrayLike = PRICE,
+    price: float = PRICE,
     bounds: tuple[float, float] | None = BOUNDS,
-    tolerance: ArrayLike | None = None,
     gap: float = 1e-4,
     iterations: int = 100,
     start: ArrayLike | None = None,
     threads: int | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Raked:
-    """Minimise the mean distance of weights from their start plus the price of squared relative errors.
+    """Minimise the mean distance of weights from their start plus the loss of the problem times a price.
 
     Parameters
     ----------
     problem : Problem
-        Its fitted rows, their scales and the starting weights.
-    price : float or array_like, shape (n_targets,)
-        Of a squared error, as a share of the scale, of each target of the problem; above 0. High prices mean small errors.
+        Its fitted rows, their loss (scale, tolerance, importance and Huber's bound) and the starting weights.
+    price : float
+        Of a loss of 1, in units of a mean distance of 1; above 0. A high price means small errors.
     bounds : pair of float, optional
         Least and greatest w / w0, around 1: the distance is the bounded logit one. None for entropy, without bounds.
-    tolerance : array_like, shape (n_targets,), optional
-        Errors that cost nothing, in units of each target, such as a publisher's margin of error.
     gap : float
         Relative duality gap to stop at.
     iterations : int
@@ -121,29 +115,29 @@ def rake(
     ConfigError
         If a setting is out of its range.
     ArtifactError
-        If no fitted target has a record whose starting weight is above 0.
+        If no fitted target of importance has a record whose starting weight is above 0.
     """
-    if not 0 < gap < math.inf:
-        raise ConfigError(f"gap is {gap}", "it must be above 0: the share of the objective that may be left to gain")
+    for name, number in (("price", price), ("gap", gap)):
+        if not 0 < number < math.inf:
+            raise ConfigError(f"{name} is {number}", "it must be a finite number above 0")
     if iterations < 1:
         raise ConfigError(f"iterations is {iterations}", "it must be at least 1")
-    margin = np.zeros(1) if tolerance is None else _per_target("tolerance", tolerance, problem)
-    elastic = Elastic(_per_target("price", price, problem), np.broadcast_to(margin / problem.scale, problem.scale.shape))
-    if not (elastic.price > 0).all():
-        raise ConfigError("a price is not above 0", "leave out targets that do not matter (held_out)")
-    if (elastic.margin < 0).any():
-        raise ConfigError("a tolerance is below 0", "it is the error that costs nothing")
-    first = np.zeros(len(problem.target)) if start is None else np.array(start, dtype=np.float64)
-    if first.shape != problem.target.shape or not np.isfinite(first).all():
+    multipliers = np.zeros(len(problem.target)) if start is None else np.array(start, dtype=np.float64)
+    if multipliers.shape != problem.target.shape or not np.isfinite(multipliers).all():
         raise ConfigError(
-            f"start is of shape {first.shape}", f"give a finite multiplier for each of {len(problem.target)} fitted targets"
+            f"start is of shape {multipliers.shape}",
+            f"give a finite multiplier for each of {len(problem.target)} fitted targets",
         )
+    loss = problem.objective
+    counted = loss.importance > 0
     moving = problem.initial_weights > 0
-    matrix = problem.matrix.columns(moving)
+    matrix = (problem.matrix if counted.all() else problem.matrix.rows(counted)).columns(moving)
     if matrix.atoms == 0:
         raise ArtifactError(
-            "no target has a record whose starting weight is above 0", "raking keeps weights of 0: start from others"
+            "no target of importance has a record whose starting weight is above 0",
+            "raking keeps weights of 0: start from others",
         )
+    elastic = Elastic(price * loss.importance[counted], loss.tolerance[counted], loss.bound)
     device = open_device("cpu", threads)
     limits = distance_within(bounds)
 
@@ -155,17 +149,20 @@ def rake(
             )
 
     with device.at_work():
-        dual = Dual(matrix, problem.target, problem.scale, problem.initial_weights[moving], limits, elastic, device)
-        solution = newton(dual, first, gap, iterations, line)
+        first = problem.initial_weights[moving]
+        dual = Dual(matrix, problem.target[counted], problem.scale[counted], first, limits, elastic, device)
+        solution = newton(dual, multipliers[counted], gap, iterations, line)
     point = solution.point
     low, high = limits.bounds
-    residual = point.miss * problem.scale
     weights = np.zeros(problem.n_columns)
     weights[np.flatnonzero(moving)[matrix.order]] = point.ratio
     weights *= problem.initial_weights
+    multipliers = np.zeros_like(multipliers)
+    multipliers[counted] = point.multipliers
+    estimate = problem.matrix.estimates(weights)
     return Raked(
         weights=weights,
-        multipliers=point.multipliers,
+        multipliers=multipliers,
         primal=point.primal,
         dual=point.primal - point.gap,
         gap=point.relative_gap,
@@ -180,26 +177,13 @@ def rake(
             {
                 "target": np.array(problem.names, dtype=object)[problem.fitted],
                 "value": problem.target,
-                "estimate": problem.target - residual,
-                "residual": residual,
-                "shadow_price": point.multipliers / problem.scale,
-                "cost": elastic.cost(point.miss),
+                "estimate": estimate,
+                "residual": problem.target - estimate,
+                "shadow_price": multipliers / problem.scale,
+                "cost": price * loss.losses(estimate),
             }
         ),
         history=solution.history,
-        price=elastic.price,
-        tolerance=elastic.margin * problem.scale,
+        price=price,
         bounds=bounds,
     )
-
-
-def _per_target(name: str, values: ArrayLike, problem: Problem) -> Floats:
-    """A number for each target of a problem, of the fitted ones."""
-    given = np.array(values, dtype=np.float64)
-    if given.ndim and given.shape != problem.fitted.shape:
-        raise ConfigError(
-            f"{name} is of shape {given.shape}", f"give one number, or one for each of {len(problem.fitted)} targets"
-        )
-    if not np.isfinite(given).all():
-        raise ConfigError(f"a {name} is no finite number", "give one number, or one for each target")
-    return np.broadcast_to(given, problem.fitted.shape)[problem.fitted]

@@ -15,7 +15,7 @@ from geocal_core.fit.raking import rake
 from geocal_core.matrix.factored import FactoredMatrix
 from geocal_core.matrix.variants import Variants
 from tests.fit.test_arrow import nation
-from tests.fit.test_raking import random_problem
+from tests.fit.test_raking import eased, random_problem
 
 PLACES = [0, 10, 20, 1001, 2001, 2002, 2003]
 NAMES = ["US", "DE", "FL", "DE-01", "FL-01", "FL-02", "FL-03"]
@@ -57,7 +57,7 @@ def test_a_state_that_contradicts_its_districts_is_named() -> None:
     row = found.sums.set_index("whole").loc["FL"]
     assert row["parts"] == 3
     assert row["gap"] == pytest.approx(-13.0)
-    assert row["relative"] == pytest.approx(-13.0 / 166)
+    assert row["relative"] == pytest.approx(-13.0 / 165)
     assert found.targets["target"].iloc[0] == "FL"
     assert set(found.targets["target"]) == set(NAMES)
     assert (found.targets["pull"].diff().dropna() <= 0).all()
@@ -66,7 +66,7 @@ def test_a_state_that_contradicts_its_districts_is_named() -> None:
     assert "where 165 is wanted (-" in lines[0]
     assert "when solved again" in lines[2]
     assert "when solved again" not in lines[3]
-    assert any(line.startswith("FL is to be 165 and its 3 parts 152 (-7.83%): no weights meet both") for line in lines)
+    assert any(line.startswith("FL is to be 165 and its 3 parts 152 (-7.88%): no weights meet both") for line in lines)
 
 
 @settings(max_examples=15, deadline=None)
@@ -82,8 +82,8 @@ def test_the_first_order_is_never_too_low_and_near_the_truth_for_a_small_step(se
     row = made.names.index(told["target"].iloc[0])
     small = 1e-4
     room = np.zeros(len(made.target))
-    room[row] = small * made.scale[row]
-    bought = raked.primal - rake(made, gap=1e-12, tolerance=room, start=raked.multipliers).primal
+    room[row] = small
+    bought = raked.primal - rake(eased(made, tolerance=room), gap=1e-12, start=raked.multipliers).primal
     assert bought == pytest.approx(small / 0.01 * told["gain_first_order"].iloc[0], rel=0.05, abs=1e-7 * raked.primal)
 
 

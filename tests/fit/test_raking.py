@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -42,11 +43,15 @@ def random_problem(seed: int, misfit: float = 0.3, n_rows: int = 6, n_columns: i
     return problem(values.astype(np.float32), target, start)
 
 
-def primal(made: Problem, weights: Floats, bounds: Bounds, price: float, margin: Floats | float = 0.0) -> float:
+def eased(made: Problem, **loss: Any) -> Problem:
+    """The problem with another tolerance (as a share of the scale), importance or bound."""
+    return replace(made, objective=replace(made.objective, **loss))
+
+
+def primal(made: Problem, weights: Floats, bounds: Bounds, price: float) -> float:
     """The primal value of any weights, by its definition."""
-    miss = (made.target - made.matrix.tocsr().astype(np.float64) @ weights) / made.scale
     mean = np.average(phi(distance_within(bounds), weights / made.initial_weights), weights=made.initial_weights)
-    return float(mean + price * np.sum(np.maximum(np.abs(miss) - margin, 0) ** 2))
+    return float(mean + price * made.loss(made.matrix.tocsr().astype(np.float64) @ weights))
 
 
 def test_one_target_is_an_exponential_tilt() -> None:
@@ -62,7 +67,7 @@ def test_one_target_is_an_exponential_tilt() -> None:
 def test_one_target_at_a_price_ends_where_both_forces_are_equal(price: float) -> None:
     x, start = np.array([1.0, 2.0, 3.0]), np.array([4.0, 3.0, 2.0])
     raked = rake(problem(x[None, :], [40.0], start), bounds=None, price=price, gap=1e-13)
-    total, scale = start.sum(), 41.0
+    total, scale = start.sum(), 40.0
 
     def force(m: float) -> float:
         return float((40.0 - x @ (start * np.exp(m * total * x / scale))) / scale - m / (2 * price))
@@ -106,29 +111,36 @@ def test_bounds_are_met_where_the_target_asks_for_more() -> None:
     assert (down.at_lower, down.at_upper) == (2, 0)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from(EVERY_BOUNDS), st.sampled_from([0.5, 100.0, 1e5]), st.booleans())
-def test_the_certificate_holds(seed: int, bounds: Bounds, price: float, tolerant: bool) -> None:
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from(EVERY_BOUNDS),
+    st.sampled_from([0.5, 100.0, 1e5]),
+    st.sampled_from([0.0, 0.02]),
+    st.sampled_from([math.inf, 0.05]),
+)
+def test_the_certificate_holds(seed: int, bounds: Bounds, price: float, margin: float, huber: float) -> None:
     made = random_problem(seed)
-    margin = 0.02 * made.scale if tolerant else None
-    raked = rake(made, bounds=bounds, price=price, tolerance=margin, gap=1e-6)
+    importance = np.random.default_rng(seed).choice([0.3, 1.0, 2.0], len(made.target))
+    made = eased(made, tolerance=np.full(len(made.target), margin), importance=importance, bound=huber)
+    raked = rake(made, bounds=bounds, price=price, gap=1e-6)
     assert raked.converged
     assert 0 <= raked.gap <= 1e-6
     assert raked.dual <= raked.primal
     assert (raked.history["gap"] >= 0).all()
     assert np.diff(raked.history["dual"]).min(initial=0) >= -1e-12 * max(1, raked.dual)
-    assert raked.history["dual"].iloc[-1] == pytest.approx(raked.dual, rel=1e-7, abs=1e-12)
+    assert raked.history["dual"].iloc[-1] == pytest.approx(raked.dual, rel=1e-7, abs=1e-11)
     low, high = distance_within(bounds).bounds
     ratio = raked.weights / made.initial_weights
     assert (ratio >= low).all()
     assert (ratio <= high * (1 + 1e-12)).all()
-    share = 0.02 if tolerant else 0.0
-    assert raked.primal == pytest.approx(primal(made, raked.weights, bounds, price, share), rel=1e-6, abs=1e-12)
+    assert raked.primal == pytest.approx(primal(made, raked.weights, bounds, price), rel=1e-6, abs=1e-11)
+    assert raked.cost == pytest.approx(raked.targets["cost"].sum(), rel=1e-6, abs=1e-11)
     rng = np.random.default_rng(seed)
     for size in (0.001, 0.1, 1.0):
         other = np.clip(raked.weights * rng.lognormal(0, size, len(ratio)), 1.0001 * low * made.initial_weights, None)
         other = np.minimum(other, 0.9999 * high * made.initial_weights)
-        assert primal(made, other, bounds, price, share) >= raked.dual - 1e-9
+        assert primal(made, other, bounds, price) >= raked.dual - 1e-9
 
 
 @settings(max_examples=15, deadline=None)
@@ -152,13 +164,14 @@ def test_scipy_finds_no_higher_dual(seed: int, bounds: Bounds) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("margin", [0.0, 0.05])
-def test_scipy_finds_no_lower_primal(seed: int, margin: float) -> None:
+@pytest.mark.parametrize(("margin", "huber"), [(0.0, math.inf), (0.05, math.inf), (0.01, 0.02)])
+def test_scipy_finds_no_lower_primal(seed: int, margin: float, huber: float) -> None:
     made, bounds, price = random_problem(seed, n_rows=4, n_columns=8), (0.3, 4.0), 20.0
-    raked = rake(made, bounds=bounds, price=price, tolerance=margin * made.scale, gap=1e-9)
+    made = eased(made, tolerance=np.full(4, margin), bound=huber)
+    raked = rake(made, bounds=bounds, price=price, gap=1e-9)
     start = made.initial_weights
     found = minimize(
-        lambda ratio: primal(made, ratio * start, bounds, price, margin),
+        lambda ratio: primal(made, ratio * start, bounds, price),
         np.ones(len(start)),
         method="SLSQP",
         bounds=[(0.3 + 1e-9, 4.0 - 1e-9)] * len(start),
@@ -172,8 +185,9 @@ def test_scipy_finds_no_lower_primal(seed: int, margin: float) -> None:
 @given(st.integers(0, 10_000))
 def test_misses_within_the_margin_are_free(seed: int) -> None:
     made = random_problem(seed, misfit=0.1)
-    margin = np.random.default_rng(seed).choice([0.0, 0.05, 0.5], len(made.target)) * made.scale
-    raked = rake(made, price=1e4, tolerance=margin, gap=1e-8)
+    share = np.random.default_rng(seed).choice([0.0, 0.05, 0.5], len(made.target))
+    margin = share * made.scale
+    raked = rake(eased(made, tolerance=share), price=1e4, gap=1e-8)
     assert raked.converged
     size = raked.targets["residual"].abs().to_numpy()
     slack = size < margin * (1 - 1e-6)
@@ -212,9 +226,34 @@ def test_duplicated_and_contradictory_targets_share_the_miss() -> None:
     matrix = np.array([[1.0, 1.0], [1.0, 1.0], [0.0, 1.0]])
     raked = rake(problem(matrix, [100.0, 110.0, 40.0], [30.0, 30.0]), price=1e4, gap=1e-10)
     assert raked.converged
-    assert raked.targets["residual"][0] == pytest.approx(-raked.targets["residual"][1] * (101 / 111) ** 2, rel=0.01)
+    assert raked.targets["residual"][0] == pytest.approx(-raked.targets["residual"][1] * (100 / 110) ** 2, rel=0.01)
     assert raked.targets["shadow_price"][0] < 0 < raked.targets["shadow_price"][1]
     assert raked.weights.sum() == pytest.approx(105, rel=0.01)
+
+
+def test_targets_without_importance_have_no_say() -> None:
+    made = random_problem(9)
+    importance = np.ones(len(made.target))
+    importance[3] = 0
+    raked = rake(eased(made, importance=importance), gap=1e-9)
+    kept = np.flatnonzero(importance)
+    alone = rake(problem(made.matrix.rows(kept), made.target[kept], made.initial_weights), gap=1e-9)
+    np.testing.assert_allclose(raked.weights, alone.weights, rtol=1e-9)
+    assert raked.multipliers[3] == raked.targets["cost"][3] == 0
+    assert raked.targets["estimate"][3] == pytest.approx(made.matrix.estimates(raked.weights)[3])
+
+
+def test_a_bound_limits_what_one_impossible_target_does() -> None:
+    made = random_problem(10)
+    target = made.target.copy()
+    target[3] *= 1e3
+    wild = problem(made.matrix, target, made.initial_weights)
+    limited = rake(eased(wild, bound=0.01), price=50.0, gap=1e-9)
+    assert limited.converged
+    assert np.abs(limited.multipliers).max() <= 2 * 50.0 * 0.01
+    others = np.arange(len(target)) != 3
+    error = [np.abs(raked.targets["residual"] / made.scale)[others].median() for raked in (limited, rake(wild, price=50.0))]
+    assert error[0] < error[1]
 
 
 def test_starting_weights_of_0_stay_and_what_only_they_reach_is_missed() -> None:
@@ -281,12 +320,8 @@ def test_lines_tell_each_iteration() -> None:
 @pytest.mark.parametrize(
     ("settings_", "words"),
     [
-        ({"price": 0.0}, "a price is not above 0"),
-        ({"price": -1.0}, "a price is not above 0"),
-        ({"price": math.nan}, "a price is no finite number"),
-        ({"price": [1.0, 2.0]}, r"price is of shape \(2,\)"),
-        ({"tolerance": [math.inf] * 6}, "a tolerance is no finite number"),
-        ({"tolerance": [-1.0] * 6}, "a tolerance is below 0"),
+        ({"price": 0.0}, "price is 0.0; it must be a finite number above 0"),
+        ({"price": math.nan}, "price is nan"),
         ({"gap": 0.0}, "gap is 0.0"),
         ({"gap": math.nan}, "gap is nan"),
         ({"iterations": 0}, "iterations is 0"),
@@ -309,5 +344,5 @@ def test_bad_numbers_never_reach_the_solver() -> None:
 
 def test_targets_of_weights_of_0_alone_are_refused() -> None:
     made = problem(sparse.csr_matrix(np.array([[0.0, 1.0]], dtype=np.float32)), [1.0], [1.0, 0.0])
-    with pytest.raises(ArtifactError, match="no target has a record whose starting weight is above 0"):
+    with pytest.raises(ArtifactError, match="no target of importance has a record whose starting weight is above 0"):
         rake(made)
