@@ -168,10 +168,31 @@ class PackageSettings:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Hyper-parameters of the L0 fit; None takes the value of the preset (``geocal_core.fit.presets``).
+    """The L0 fit; of its hyper-parameters None takes the value of the preset (``geocal_core.fit.presets``).
 
-    ``targets`` narrows the package's targets once more and holds more of them out: ``default``, ``full``, ``holdout`` or a
-    YAML file; the empty text takes them as the package has them.
+    Attributes
+    ----------
+    epochs : int
+        Epochs with gates; 0 for the refit alone, from where ``start_from`` stands.
+    lambda_share : float or None
+        Price of all gates open as a share of the loss of no weights, in place of ``lambda_l0``.
+    log_every : int
+        Epochs between the rows of the log.
+    targets : str
+        Narrows the package's targets once more and holds more of them out: ``default``, ``full``, ``holdout`` or a YAML file;
+        the empty text takes them as the package has them.
+    scale : str
+        What errors are relative to: ``safe`` (the target, but at least ``floor``) or ``reference`` (the target plus 1).
+    floor : float
+        Least scale, in a target's own unit.
+    huber : float or None
+        Relative error beyond which the loss grows linearly.
+    margins : float
+        Share of a publisher's margin of error within which nothing is lost; 0 for none.
+    groups : str
+        Column of the targets, such as ``variable`` or ``geo_level``, whose groups share the loss evenly; empty: targets do.
+    start_from : str
+        Weights (``.npy``) of an earlier fit to start from, of the same columns; what they left out stays out.
     """
 
     preset: str = "local"
@@ -179,11 +200,19 @@ class FitSettings:
     device: str = "cpu"
     seed: int = 0
     lambda_l0: float | None = None
+    lambda_share: float | None = None
     lambda_l2: float | None = None
     beta: float | None = None
     learning_rate: float | None = None
     refit_epochs: int = 300
+    log_every: int = 100
     targets: str = ""
+    scale: str = "safe"
+    floor: float = 1.0
+    huber: float | None = None
+    margins: float = 0.0
+    groups: str = ""
+    start_from: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geocal_core.errors import ArtifactError
 from geocal_core.store import atomic, canonical_json
 
-_FORMAT = 2  # 1 kept the estimates of the fitted targets alone
+_FORMAT = 3  # 1 kept the estimates of the fitted targets alone; 2 all columns, and no best weights
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -27,7 +27,8 @@ class Checkpoint:
     Attributes
     ----------
     identity : mapping
-        What must be the same for a fit to go on from here: digest of the problem, hyper-parameters, seed, kind of device.
+        What must be the same for a fit to go on from here: digests of matrix, targets and starting weights, hyper-parameters,
+        seed, kind of device.
         The random state is the seed with the epoch, because the noise is a function of both.
     progress : dict
         Numbers: epochs done, loss, length of the refit that is wanted, and whether the fit is finished.
@@ -36,7 +37,7 @@ class Checkpoint:
     refit : dict of arrays
         State of the refit; empty before and after it.
     log : dict of arrays
-        Epochs that were logged and the estimates at them.
+        Epochs that were logged, the estimates at them, and the weights of the best of these epochs.
     weights : ndarray
         Final weights; empty before the end.
     """
@@ -75,7 +76,7 @@ def load(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"the checkpoint {path} cannot be read ({error})", "delete it and fit again") from error
     differences = [
-        f"{key} (there {found.get(key)}, here {identity.get(key)})"
+        f"{key} (there {_short(found.get(key))}, here {_short(identity.get(key))})"
         for key in sorted({*found, *identity})
         if found.get(key) != identity.get(key)
     ]
@@ -89,3 +90,9 @@ def load(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
         group, _, member = name.partition(".")
         groups[group][member] = array
     return Checkpoint(found, progress, groups["gated"], groups["refit"], groups["log"], weights)
+
+
+def _short(value: Any) -> str:
+    """A setting, or the beginning of a digest."""
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text

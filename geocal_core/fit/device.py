@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,8 @@ import torch
 
 from geocal_core.errors import ConfigError
 from geocal_core.workers import worker_count
+
+_MEMORY = Path("/proc/meminfo")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,6 +53,16 @@ class Device:
     def get(self, array: Any) -> Any:
         """An array of this device as a numpy array."""
         return array if self.xp is np else array.cpu().numpy()
+
+    def memory(self) -> int | None:
+        """Bytes that are free for a fit; None where the system does not tell."""
+        if self.name != "cpu":
+            return int(torch.cuda.mem_get_info(self.name)[0])
+        try:
+            lines = _MEMORY.read_text(encoding="ascii").splitlines()
+        except OSError:
+            return None
+        return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
 
     def zeros(self, size: int, dtype: str) -> Any:
         """An array of zeros on this device."""

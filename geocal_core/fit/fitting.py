@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from geocal_core.fit import presets
 from geocal_core.fit.checkpoint import Checkpoint, load
 from geocal_core.fit.device import Device, open_device
 from geocal_core.fit.diagnostics import effective_sample_size, relative_errors, target_table
-from geocal_core.fit.gated import GatedFit
+from geocal_core.fit.gated import Diverged, GatedFit, memory_needed
+from geocal_core.fit.objective import LossSettings
 from geocal_core.fit.presets import Hyperparameters
 from geocal_core.fit.problem import Problem, problem
 from geocal_core.fit.refit import Refit
@@ -38,17 +39,19 @@ class FitResult:
         Not negative; exactly 0 for the columns that were dropped.
     kept : ndarray of bool, shape (n_columns,)
     loss, gated_loss, initial_loss : float
-        Sum of squared relative errors over the targets that are fitted (with support, not held out): of the weights, of the
-        gated fit before the refit, and of the starting weights.
+        The loss over the targets that are fitted (with support, not held out, not repeated): of the weights, of the gated fit
+        before the refit, and of the starting weights.
     epochs, refit_epochs : int
         Epochs done with gates, and iterations of the refit.
+    stopped : str
+        Why the gated fit ended before its last epoch, at the best weights that its log knows; empty if it did not.
     diagnostics : DataFrame
         A row for each target (``geocal_core.fit.diagnostics.target_table``).
     log : DataFrame
         A row for each target and logged epoch.
-    zero_targets, lost_targets : tuple of str
-        Of the fitted: targets of 0, which are measured against their starting estimate; targets whose every record was
-        dropped.
+    zero_targets, lost_targets, repeated_targets : tuple of str
+        Targets of 0, which are measured against their starting estimate; targets whose every record was dropped; targets left
+        out of the loss because another has the same row and value.
     hyperparameters : Hyperparameters
     """
 
@@ -59,10 +62,12 @@ class FitResult:
     initial_loss: float
     epochs: int
     refit_epochs: int
+    stopped: str
     diagnostics: pd.DataFrame
     log: pd.DataFrame
     zero_targets: tuple[str, ...]
     lost_targets: tuple[str, ...]
+    repeated_targets: tuple[str, ...]
     hyperparameters: Hyperparameters
 
     @property
@@ -79,6 +84,9 @@ def fit(
     initial_weights: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     held_out: ArrayLike | None = None,
+    tolerance: ArrayLike | None = None,
+    importance: ArrayLike | None = None,
+    loss: LossSettings | None = None,
     epochs: int = 1000,
     refit_epochs: int = 300,
     seed: int = 0,
@@ -101,14 +109,21 @@ def fit(
     preset : str
         ``local`` or ``national``.
     initial_weights : array_like, shape (n_columns,), optional
-        Starting weights; 1 where nothing is given.
+        Starting weights; 1 where nothing is given. A column that starts at 0 stays there, so the weights of an earlier fit
+        are a warm start: with ``epochs=0`` the refit alone moves what it kept to the targets of today.
     names : sequence of str, optional
         Names of the targets.
     held_out : array_like of bool, shape (n_targets,), optional
         Targets that are scored in diagnostics and log, and that nothing else depends on: the weights are the same bytes
         whatever their rows and values are.
+    tolerance : array_like, shape (n_targets,), optional
+        Distance from each target, in its own unit, that costs nothing, such as a publisher's margin of error.
+    importance : array_like, shape (n_targets,), optional
+        Factor of each target in the loss; ``fit.importance_of_groups`` makes it of labels.
+    loss : LossSettings, optional
+        Scales of the errors, and Huber's bound.
     epochs : int
-        Epochs with gates, at least 1.
+        Epochs with gates; 0 leaves all gates open.
     refit_epochs : int
         Most iterations of the refit; 0 leaves the gated weights as they are.
     seed : int
@@ -124,7 +139,7 @@ def fit(
     progress : callable, optional
         Given one line of text every few seconds, for example ``print``.
     **hyperparameters : float
-        Changes to the preset: ``lambda_l0``, ``lambda_l2``, ``beta``, ``learning_rate`` and the others of
+        Changes to the preset: ``lambda_l0`` or ``lambda_share``, ``lambda_l2``, ``beta``, ``learning_rate`` and the others of
         ``Hyperparameters``.
 
     Raises
@@ -132,16 +147,27 @@ def fit(
     ArtifactError
         If the inputs do not fit together or hold bad numbers, or the checkpoint belongs to another fit.
     ConfigError
-        If a setting is out of its range, CUDA is missing, the fit diverges, or every gate closes.
+        If a setting is out of its range, CUDA or memory is missing, the fit diverges before anything is won, or every gate
+        closes.
     """
-    for name, count, least in (("epochs", epochs, 1), ("refit_epochs", refit_epochs, 0), ("log_every", log_every, 1)):
+    for name, count, least in (("epochs", epochs, 0), ("refit_epochs", refit_epochs, 0), ("log_every", log_every, 1)):
         if count < least:
             raise ConfigError(f"{name} is {count}", f"it must be at least {least}")
+    settings, opened = presets.preset(preset, **hyperparameters), open_device(device, threads)
+    made = problem(matrix, targets, initial_weights, names, held_out, tolerance, importance, loss)
+    if epochs == 0:
+        settings = replace(settings, log_weight_jitter=0.0)
+    needed, free = memory_needed(made), opened.memory()
+    if free is not None and needed > free:
+        raise ConfigError(
+            f"the fit needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on {opened.name}",
+            "free memory, or fit fewer targets or columns",
+        )
     run = _Run(
-        problem=problem(matrix, targets, initial_weights, names, held_out),
-        settings=presets.preset(preset, **hyperparameters),
+        problem=made,
+        settings=settings.priced(made.nothing, made.n_columns),
         seed=seed,
-        device=open_device(device, threads),
+        device=opened,
         epochs=epochs,
         refit_epochs=refit_epochs,
         log_every=log_every,
@@ -169,6 +195,8 @@ class _Run:
 
     def __post_init__(self) -> None:
         self._log: list[tuple[int, Floats]] = []
+        self._best: tuple[float, Floats] = (math.inf, np.zeros(0))
+        self._stopped = ""
         self._saved = self._told = time.monotonic()
         self._identity: dict[str, Any] = {}
         if self.path is not None:
@@ -187,17 +215,16 @@ class _Run:
             gated = GatedFit(self.problem, self.settings, self.seed, self.device)
             if saved is not None:
                 self._take_up(saved, gated)
-            self._run_gates(gated)
-            gated_weights = gated.weights()
+            gated_weights = self._run_gates(gated)
             if not (gated_weights > 0).any():
                 raise ConfigError(
                     f"lambda_l0 {self.settings.lambda_l0} closed every gate: no record is kept", "lower lambda_l0"
                 )
             refit_epochs, weights = self._run_refit(gated, gated_weights, saved)
         if refit_epochs:
-            self._log_estimates(self.epochs + refit_epochs, weights)
+            self._log_estimates(gated.epoch + refit_epochs, weights)
         self._save(gated, progress={"finished": True, "refit_done": refit_epochs}, weights=weights)
-        return self._report(gated_weights, weights, refit_epochs)
+        return self._report(gated.epoch, gated_weights, weights, refit_epochs)
 
     def _take_up(self, saved: Checkpoint, gated: GatedFit) -> None:
         epoch = int(saved.progress["epoch"])
@@ -209,27 +236,47 @@ class _Run:
         gated.restore(epoch, saved.progress["loss"], saved.gated)
         logged = zip(saved.log["epochs"].tolist(), saved.log["estimates"], strict=True)
         self._log = [(at, row) for at, row in logged if at <= epoch and (at % self.log_every == 0 or at == self.epochs)]
+        self._best = (
+            min((self.problem.loss(row[self.problem.fitted]) for _, row in self._log), default=math.inf),
+            saved.log["best"],
+        )
         self.progress(f"going on from epoch {epoch} of the checkpoint {self.path}")
 
-    def _run_gates(self, gated: GatedFit) -> None:
+    def _run_gates(self, gated: GatedFit) -> Floats:
+        """Do the epochs that are left; the weights after them, or the best that the log knows if the fit diverges."""
         started, first = time.monotonic(), gated.epoch
         while True:
             at_mark = gated.epoch % self.log_every == 0 or gated.epoch == self.epochs
             if at_mark and not (self._log and self._log[-1][0] == gated.epoch):
-                self._log_estimates(gated.epoch, gated.weights())
+                self._mark(gated)
             if gated.epoch == self.epochs:
-                return
-            gated.advance()
+                return gated.weights()
+            try:
+                gated.advance()
+            except Diverged as error:
+                if len(self._log) < 2 or self._log[0][0] == gated.epoch:
+                    raise
+                self._stopped = error.what
+                self.progress(f"{error.what}: going on from the best weights so far, with a loss of {self._best[0]:.6g}")
+                return self._best[1]
             pace = (time.monotonic() - started) / (gated.epoch - first)
             self._tell("epoch", gated.epoch, self.epochs, gated.loss, gated.weights, pace)
             if self._due():
                 self._save(gated)
 
+    def _mark(self, gated: GatedFit) -> None:
+        """Log an epoch, and remember its weights if no logged epoch was better."""
+        weights = gated.weights()
+        self._log_estimates(gated.epoch, weights)
+        loss = self.problem.loss(self._log[-1][1][self.problem.fitted])
+        if loss <= self._best[0]:
+            self._best = loss, weights
+
     def _run_refit(self, gated: GatedFit, start: Floats, saved: Checkpoint | None) -> tuple[int, Floats]:
         """Iterations done and weights after them."""
         if self.refit_epochs == 0:
             return 0, start
-        same = saved is not None and saved.progress["epoch"] == self.epochs
+        same = saved is not None and saved.progress["epoch"] == self.epochs and not self._stopped
         if same and saved is not None and saved.progress["finished"] and saved.progress["refit"] == self.refit_epochs:
             return int(saved.progress["refit_done"]), saved.weights
         refit = Refit(self.problem, start, self.settings.lambda_l2, self.device)
@@ -265,7 +312,11 @@ class _Run:
             numbers | (progress or {}),
             dict(gated.parameters()),
             refit or {},
-            {"epochs": np.array([at for at, _ in self._log]), "estimates": np.array([row for _, row in self._log])},
+            {
+                "epochs": np.array([at for at, _ in self._log]),
+                "estimates": np.array([row for _, row in self._log]),
+                "best": self._best[1],
+            },
             np.zeros(0) if weights is None else weights,
         ).save(self.path)
         self._saved = time.monotonic()
@@ -284,7 +335,7 @@ class _Run:
         )
         self._told = time.monotonic()
 
-    def _report(self, gated_weights: Floats, weights: Floats, refit_epochs: int) -> FitResult:
+    def _report(self, gated_epochs: int, gated_weights: Floats, weights: Floats, refit_epochs: int) -> FitResult:
         problem = self.problem
         final = self._log[-1][1]
         fitted = np.flatnonzero(problem.fitted)
@@ -296,19 +347,21 @@ class _Run:
             loss=problem.loss(final[problem.fitted]),
             gated_loss=problem.loss(problem.matrix.estimates(gated_weights)),
             initial_loss=problem.loss(problem.matrix.estimates(problem.initial_weights)),
-            epochs=self.epochs,
+            epochs=gated_epochs,
             refit_epochs=refit_epochs,
+            stopped=self._stopped,
             diagnostics=target_table(problem.names, problem.all_targets, final, problem.supported, problem.held_out),
             log=self._log_table(),
             zero_targets=tuple(problem.names[row] for row in zero),
             lost_targets=tuple(problem.names[row] for row in lost),
+            repeated_targets=tuple(problem.names[row] for row in np.flatnonzero(problem.repeats >= 0)),
             hyperparameters=self.settings,
         )
 
     def _log_table(self) -> pd.DataFrame:
         """target_name, estimate, target, epoch, error, rel_error, abs_error, rel_abs_error, loss, achievable, held_out.
 
-        A target that is not fitted has no part in the loss: NaN.
+        A target that is not fitted, or repeats another, has no part in the loss: NaN.
         """
         problem = self.problem
         n = len(problem.names)

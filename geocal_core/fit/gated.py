@@ -9,7 +9,8 @@ both Adam steps, the next noise, gate and weight, and what that weight adds to t
 
 A gate that opens with a probability below ``retire_below`` and moves down is closed for good at the next check; once a tenth
 of the columns are, the matrix is put together anew without them, and they cost nothing any more. At the least value of that
-setting no noise opens such a gate, so nothing but rounding tells the fit from one that keeps them.
+setting no noise opens such a gate, so nothing but rounding tells the fit from one that keeps them. A column whose starting
+weight is 0 never takes part.
 
 All vectors over columns, checkpoints included, are in the inner order of the matrix; jitter and noise are those of a column's
 own number, whatever its place in that order and whoever stands beside it.
@@ -37,11 +38,15 @@ from geocal_core.fit.products import Products
 from geocal_core.matrix.factored import Floats
 from geocal_core.seeds import generator
 
-_LEAST_WEIGHT = 1e-8
 _CHECK_EPOCHS = 25
 _WORTH_COMPACTING = 0.1
 _FAR = 1e3
 _STATE = ("log_weight", "log_weight_first", "log_weight_second", "log_alpha", "log_alpha_first", "log_alpha_second")
+
+
+def memory_needed(problem: Problem) -> int:
+    """Bytes that a gated fit of a problem takes besides the problem itself: its matrix by rows and by columns, its vectors."""
+    return 16 * problem.matrix.atoms + 4 * (len(_STATE) + 5) * problem.n_columns
 
 
 class Diverged(ConfigError):
@@ -109,11 +114,12 @@ class GatedFit:
         self._device = device
         self._gates = Gates(settings)
         self._scratch = _Scratch(device.name)
-        n, order = problem.n_columns, problem.matrix.order
-        draws = generator("fit.jitter", seed).standard_normal((2, n))[:, order]
-        log_weight = np.log(problem.initial_weights[order] + _LEAST_WEIGHT) + settings.log_weight_jitter * draws[0]
+        order = problem.matrix.order
+        order = order[problem.initial_weights[order] > 0]
+        draws = generator("fit.jitter", seed).standard_normal((2, problem.n_columns))[:, order]
+        log_weight = np.log(problem.initial_weights[order]) + settings.log_weight_jitter * draws[0]
         log_alpha = math.log(settings.initial_keep / (1 - settings.initial_keep)) + settings.log_alpha_jitter * draws[1]
-        state = dict.fromkeys(_STATE, np.zeros(n, np.float32)) | {"log_weight": log_weight, "log_alpha": log_alpha}
+        state = dict.fromkeys(_STATE, np.zeros(len(order), np.float32)) | {"log_weight": log_weight, "log_alpha": log_alpha}
         self._set(order, state)
         first = problem.objective.loss(self._products.total(self._parts))
         self._limit = _FAR * max(problem.nothing, first if math.isfinite(first) else 0.0)
@@ -196,9 +202,10 @@ class GatedFit:
         ConfigError
             If every gate is closed for good.
         """
-        coefficients = self._residual()
+        before, coefficients = self.loss, self._residual()
         if not self.loss <= self._limit:
-            raise Diverged(f"the fit diverged in epoch {self.epoch + 1} (its loss is {self.loss:.6g})", "lower learning_rate")
+            found, self.loss = self.loss, before
+            raise Diverged(f"the fit diverged in epoch {self.epoch + 1} (its loss is {found:.6g})", "lower learning_rate")
         self.epoch += 1
         rate = self._settings.learning_rate
 

@@ -1,6 +1,7 @@
 """The calibration problem: a factored matrix, its targets, their loss and the starting weights, checked before any epoch.
 
-Rows without a non-zero cannot be reached by any weights: they are left out of the loss here and listed by whoever reports.
+Rows without a non-zero cannot be reached by any weights, and a row that repeats another with the same target says nothing new:
+they are left out of the loss here and listed by whoever reports.
 Rows that are held out lie in a matrix of their own, which nothing that moves weights ever sees.
 """
 
@@ -20,6 +21,7 @@ from scipy import sparse
 from geocal_core.errors import ArtifactError
 from geocal_core.fit.objective import LossSettings, Objective
 from geocal_core.matrix.factored import FactoredMatrix, Floats
+from geocal_core.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Problem:
     Attributes
     ----------
     matrix : FactoredMatrix, shape (n_fitted, n_columns)
-        The rows to fit: those with support that are not held out.
+        The rows to fit: those with support that are neither held out nor repeated.
     objective : Objective
         The loss of the rows to fit.
     initial_weights : ndarray of float64, shape (n_columns,)
@@ -37,6 +39,8 @@ class Problem:
         The rows with support that are held out.
     supported, held_out : ndarray of bool, shape (n_targets,)
         Which of the rows given have a non-zero, and which are scored and never fitted.
+    repeats : ndarray of int64, shape (n_targets,)
+        For a row that repeats a fitted one, with the same target, that row; -1 for all others.
     names : tuple of str
         Names of all rows given.
     all_targets : ndarray of float64, shape (n_targets,)
@@ -48,6 +52,7 @@ class Problem:
     held_matrix: FactoredMatrix
     supported: NDArray[np.bool_]
     held_out: NDArray[np.bool_]
+    repeats: NDArray[np.int64]
     names: tuple[str, ...]
     all_targets: Floats
 
@@ -58,7 +63,7 @@ class Problem:
     @property
     def fitted(self) -> NDArray[np.bool_]:
         """Which of the rows given are fitted, shape (n_targets,)."""
-        return self.supported & ~self.held_out
+        return self.supported & ~self.held_out & (self.repeats < 0)
 
     @property
     def target(self) -> Floats:
@@ -84,6 +89,8 @@ class Problem:
         full = np.zeros(len(self.supported))
         full[self.fitted] = self.matrix.estimates(weights)
         full[self.supported & self.held_out] = self.held_matrix.estimates(weights)
+        again = self.repeats >= 0
+        full[again] = full[self.repeats[again]]
         return full
 
     def digests(self) -> dict[str, str]:
@@ -172,6 +179,8 @@ def problem(
         raise ArtifactError(
             f"no target {which}has a record with a non-zero value", "check that matrix and records belong together"
         )
+    repeats = _repeats(factored, y, fitted)
+    fitted &= repeats < 0
     kept = factored.rows(fitted)
     size = np.abs(y[fitted])
     zero = size == 0
@@ -186,7 +195,22 @@ def problem(
         _of_targets("importance", importance, 1.0, labels)[fitted],
         math.inf if loss.huber is None else loss.huber,
     )
-    return Problem(kept, objective, start, factored.rows(supported & held), supported, held, labels, y)
+    return Problem(kept, objective, start, factored.rows(supported & held), supported, held, repeats, labels, y)
+
+
+def _repeats(matrix: FactoredMatrix, y: Floats, fitted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """For a fitted row that equals an earlier one in values and target, that row; else -1.
+
+    Rows are told apart by their products with two vectors of random numbers, which no two rows share but by being equal.
+    """
+    rng = generator("fit.repeats")
+    keys = [y, *(matrix.estimates(rng.uniform(1.0, 2.0, matrix.shape[1])) for _ in range(2))]
+    rows = np.flatnonzero(fitted)
+    _, first, member = np.unique(np.array(keys)[:, rows], axis=1, return_index=True, return_inverse=True)
+    earliest = rows[first[member.ravel()]]
+    repeats = np.full(len(y), -1, dtype=np.int64)
+    repeats[rows] = np.where(earliest == rows, -1, earliest)
+    return repeats
 
 
 def _of_targets(name: str, values: ArrayLike | None, absent: float, names: Sequence[str], nan: bool = False) -> Floats:

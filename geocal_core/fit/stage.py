@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from geocal_core.context import StageContext
-from geocal_core.errors import ArtifactError
+from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.fit.diagnostics import error_shares
 from geocal_core.fit.fitting import FitResult, fit
+from geocal_core.fit.objective import LossSettings, importance_of_groups
 from geocal_core.fit.output import CHECKPOINT, write_result, write_scorecard
 from geocal_core.fit.problem import problem
 from geocal_core.fit.scorecard import scorecard
@@ -28,7 +30,13 @@ def build(context: StageContext) -> dict[str, Value]:
 
 
 def fit_package(
-    package: Path, output: Path, scratch: Path, settings: FitSettings, reporter: Reporter, verify: bool = True
+    package: Path,
+    output: Path,
+    scratch: Path,
+    settings: FitSettings,
+    reporter: Reporter,
+    verify: bool = True,
+    checkpoint: Path | None = None,
 ) -> dict[str, Value]:
     """Fit the weights of a calibration package; ``settings.targets`` may narrow its targets and hold out more of them.
 
@@ -45,6 +53,8 @@ def fit_package(
         Told the progress and the checks ``weights_valid`` and ``fit_improved``.
     verify : bool
         Whether the package's digests are checked, which reads it once more.
+    checkpoint : Path, optional
+        Where the state is kept while the fit runs, in place of a file in ``scratch``.
 
     Returns
     -------
@@ -67,26 +77,35 @@ def fit_package(
         f"with {matrix.shape[1]:,} columns and {int(nonzeros.sum()):,} non-zeros ({matrix.atoms:,} stored), "
         f"preset {settings.preset}, {settings.device}"
     )
+    live = checkpoint or scratch / CHECKPOINT
+    start = _earlier(settings.start_from, opened.n_columns) if settings.start_from else opened.initial_weights
+    loss = LossSettings(settings.scale, settings.floor, settings.huber)
+    tolerance, importance = _margins(targets, settings.margins), _importance(targets, settings.groups)
     result = fit(
         matrix,
         targets,
         preset=settings.preset,
-        initial_weights=opened.initial_weights,
+        initial_weights=start,
+        tolerance=tolerance,
+        importance=importance,
+        loss=loss,
         epochs=settings.epochs,
         refit_epochs=settings.refit_epochs,
         seed=settings.seed,
         device=settings.device,
-        checkpoint=scratch / CHECKPOINT,
+        checkpoint=live,
+        log_every=settings.log_every,
         progress=reporter.progress,
         lambda_l0=settings.lambda_l0,
+        lambda_share=settings.lambda_share,
         lambda_l2=settings.lambda_l2,
         beta=settings.beta,
         learning_rate=settings.learning_rate,
     )
-    _check(result, reporter)
+    _check(result, reporter, warm=bool(settings.start_from))
     output.mkdir(parents=True)
-    shutil.copyfile(scratch / CHECKPOINT, output / CHECKPOINT)
-    card = scorecard(problem(matrix, targets, opened.initial_weights), result.weights, targets, opened.district)
+    shutil.copyfile(live, output / CHECKPOINT)
+    card = scorecard(problem(matrix, targets, opened.initial_weights, loss=loss), result.weights, targets, opened.district)
     write_scorecard(output, card)
     facts = {
         "package_digest": opened.digest,
@@ -103,18 +122,66 @@ def fit_package(
         "refit_epochs": settings.refit_epochs,
         "seed": settings.seed,
         "device": settings.device,
+        "log_every": settings.log_every,
+        "start_from": settings.start_from,
+        "margins": settings.margins,
+        "groups": settings.groups,
+        "stopped": result.stopped,
+        "repeated_targets": list(result.repeated_targets),
+        **asdict(loss),
         **asdict(result.hyperparameters),
     }
     write_result(output, result, facts)
     return _numbers(result, card.weights)
 
 
-def _check(result: FitResult, reporter: Reporter) -> None:
+def _earlier(path: str, n_columns: int) -> NDArray[np.float64]:
+    """Weights of an earlier fit of as many columns."""
+    try:
+        weights = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ConfigError(f"the weights {path} to start from do not exist") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise ArtifactError(f"the weights {path} to start from cannot be read ({error})") from error
+    if not isinstance(weights, np.ndarray) or weights.shape != (n_columns,) or weights.dtype.kind != "f":
+        raise ArtifactError(
+            f"{path} holds no weights of this package's {n_columns} columns", "give calibration_weights.npy of a fit of them"
+        )
+    return weights.astype(np.float64)
+
+
+def _margins(targets: pd.DataFrame, share: float) -> NDArray[np.float64] | None:
+    """Of each target, that share of its publisher's margin of error, uprated and reconciled as its value was."""
+    if share < 0:
+        raise ConfigError(f"margins is {share}", "it must be at least 0")
+    if share == 0:
+        return None
+    if "tolerance" not in targets:
+        raise ConfigError("margins are asked for and the package's targets have no margins of error", "leave margins at 0")
+    published = targets["original_value"] if "original_value" in targets else targets["value"]
+    moved = (targets["value"] / published.where(published != 0)).abs().fillna(1.0)
+    return np.asarray(share * targets["tolerance"].astype(np.float64) * moved, dtype=np.float64)
+
+
+def _importance(targets: pd.DataFrame, column: str) -> NDArray[np.float64] | None:
+    """Importance by the groups of a column; of the targets that are fitted, so that no other has a part in it."""
+    if not column:
+        return None
+    if column not in targets:
+        raise ConfigError(f"the targets have no column {column!r} to group by", f"they have {', '.join(map(str, targets))}")
+    fitted = ~targets["held_out"].to_numpy()
+    importance = np.ones(len(targets))
+    importance[fitted] = importance_of_groups(targets.loc[fitted, column].tolist())
+    return importance
+
+
+def _check(result: FitResult, reporter: Reporter, warm: bool) -> None:
     weights = result.weights
     valid = bool(np.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any())
     kept = int(np.count_nonzero(weights))
     reporter.check("weights_valid", valid, {"kept": kept, "columns": len(weights), "sum": float(weights.sum())})
-    improved = result.loss < result.initial_loss
+    # What is started from a good fit may find nothing to gain.
+    improved = result.loss < result.initial_loss or (warm and result.loss <= result.initial_loss * (1 + 1e-5))
     losses: dict[str, Value] = {"initial_loss": result.initial_loss, "gated_loss": result.gated_loss, "loss": result.loss}
     reporter.check("fit_improved", improved, losses)
     if not valid:
@@ -137,6 +204,7 @@ def _numbers(result: FitResult, quality: dict[str, float]) -> dict[str, Value]:
         "targets_unsupported": len(result.unsupported_targets),
         "targets_zero": len(result.zero_targets),
         "targets_lost": len(result.lost_targets),
+        "targets_repeated": len(result.repeated_targets),
         "targets_held_out": int(held.sum()),
         **_shares(result.diagnostics[~held]),
         **{f"held_out_{name}": share for name, share in _shares(result.diagnostics[held]).items()},

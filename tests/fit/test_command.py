@@ -64,3 +64,77 @@ def test_the_base_install_fits_and_says_what_yaml_needs(package: Path, rules: Pa
     assert done.stderr.strip().splitlines()[-1] == (
         "geocal: error: mine.yaml is YAML, and PyYAML is not installed to read it; pip install pyyaml"
     )
+
+
+def test_a_fit_is_resumed_from_a_checkpoint_lengthened_and_refused_to_another(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(output: str, *more: str) -> int:
+        return main(["fit", str(package), "--output", str(tmp_path / output), "--log-freq", "10", *more])
+
+    assert run("whole", "--epochs", "40") == 0
+    assert run("half", "--epochs", "20", "--checkpoint-output", str(tmp_path / "kept.npz")) == 0
+    assert (tmp_path / "kept.npz").is_file()
+    for number, source in enumerate(("kept.npz", "half", "half/calibration_weights.npy")):
+        assert run(f"rest{number}", "--epochs", "40", "--resume-from", str(tmp_path / source)) == 0
+        found, whole = (tmp_path / name / "calibration_weights.npy" for name in (f"rest{number}", "whole"))
+        assert found.read_bytes() == whole.read_bytes()
+    capsys.readouterr()
+    assert run("other", "--epochs", "40", "--beta", "0.6", "--resume-from", str(tmp_path / "kept.npz")) == 2
+    assert "belongs to another fit: beta (there 0.35, here 0.6) differs" in capsys.readouterr().err
+    assert run("none", "--resume-from", str(tmp_path / "nowhere")) == 2
+    assert "no checkpoint" in capsys.readouterr().err
+
+
+def test_changed_targets_are_fitted_from_old_weights(
+    package: Path, package_parts: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(package), "--output", str(tmp_path / "old"), *FAST]) == 0
+    targets = package_parts["targets"]
+    changed = {**package_parts, "targets": targets.assign(value=targets["value"] * 1.03)}
+    write_package(tmp_path / "changed", **changed)
+    weights = tmp_path / "old" / "calibration_weights.npy"
+    command = ["fit", str(tmp_path / "changed"), "--output", str(tmp_path / "new"), "--start-from"]
+    assert main([*command, str(weights)]) == 0
+    config = json.loads((tmp_path / "new" / "unified_run_config.json").read_text())
+    assert config["epochs"] == 0
+    assert config["loss"] < 1e-3 * config["initial_loss"]
+    for path, words in (
+        ("nowhere.npy", "do not exist"),
+        ("old/checkpoint.npz", "holds no weights of this package's 240 columns"),
+    ):
+        capsys.readouterr()
+        assert main([*command, str(tmp_path / path)]) == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--scale", "x"), "no scale 'x'"),
+        (("--groups", "x"), "no column 'x' to group by"),
+        (("--margins", "1"), "no margins of error"),
+        (("--margins", "-1"), "margins is -1.0"),
+        (("--lambda-l0", "1", "--lambda-share", "1"), "both lambda_l0 and lambda_share"),
+    ],
+)
+def test_mistaken_flags_are_one_line(
+    flags: tuple[str, ...], words: str, package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(package), "--output", str(tmp_path / "w"), *flags]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_margins_and_groups_shape_the_loss(package_parts: dict[str, Any], tmp_path: Path) -> None:
+    targets = package_parts["targets"]
+    margins = targets.assign(tolerance=0.5 * targets["value"], original_value=2 * targets["value"])
+    write_package(tmp_path / "package", **{**package_parts, "targets": margins})
+    command = ["fit", str(tmp_path / "package"), "--groups", "geo_level", *FAST]
+    losses = []
+    for share in ("0", "1", "1000"):
+        output = tmp_path / share
+        status = main([*command, "--output", str(output), "--margins", share])
+        assert status == (2 if share == "1000" else 0)  # where nothing is lost at the start, nothing is won
+        if not status:
+            losses.append(json.loads((output / "unified_run_config.json").read_text())["initial_loss"])
+    assert losses[0] > losses[1] > 0

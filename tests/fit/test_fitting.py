@@ -275,11 +275,13 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epochs": 0}, "epochs is 0"),
+        ({"epochs": -1}, "epochs is -1"),
         ({"refit_epochs": -1}, "refit_epochs is -1"),
         ({"log_every": 0}, "log_every is 0"),
         ({"preset": "regional"}, "no preset 'regional'"),
         ({"device": "tpu"}, "no device 'tpu'"),
+        ({"lambda_l0": 1.0, "lambda_share": 0.1}, "both lambda_l0 and lambda_share are given"),
+        ({"retire_below": 0.5}, "retire_below is 0.5; it must be from 1e-06 to below 0.5"),
         ({"lambda_l1": 1.0}, "no hyper-parameter 'lambda_l1'"),
     ],
 )
@@ -309,3 +311,75 @@ def test_weights_are_finite_not_negative_and_never_worse(seed: int, n_rows: int,
     assert (result.weights >= 0).all()
     assert result.kept.any()
     assert result.loss <= result.gated_loss * (1 + 1e-6) + 1e-3
+
+
+def test_old_weights_are_a_warm_start_for_changed_targets() -> None:
+    """The refit alone, of what the earlier fit kept, ends where a fit of those records from scratch would."""
+    old = _quick(lambda_l0=3e-2, epochs=300, refit_epochs=200)
+    assert 12 < old.kept.sum() < 60
+    changed = TARGETS * np.linspace(0.98, 1.02, 12)
+    warm = fit(MATRIX, changed, initial_weights=old.weights, epochs=0, refit_epochs=200)
+    assert warm.epochs == 0
+    assert np.array_equal(warm.kept, old.kept)
+    assert warm.loss < 1e-8 < 1e-4 < warm.initial_loss
+    same = fit(MATRIX, TARGETS, initial_weights=old.weights, epochs=0, refit_epochs=0)
+    assert np.allclose(same.weights, old.weights, rtol=1e-5)
+
+
+def test_columns_that_start_at_nothing_stay_there() -> None:
+    start = np.where(np.arange(60) % 3 == 0, 0.0, 15.0)
+    result = _quick(initial_weights=start, lambda_l0=0.0)
+    assert np.array_equal(result.kept, start > 0)
+
+
+def test_a_fit_that_diverges_on_its_way_ends_at_its_best_weights(tmp_path: Path) -> None:
+    lines: list[str] = []
+    arguments: dict[str, Any] = {"learning_rate": 400.0, "log_every": 1, "refit_epochs": 100}
+    result = _quick(progress=lines.append, checkpoint=tmp_path / "one.npz", **arguments)
+    assert "the fit diverged in epoch" in result.stopped
+    assert any("going on from the best weights so far" in line for line in lines)
+    assert result.epochs < 40
+    assert result.loss < result.initial_loss
+    assert result.gated_loss == pytest.approx(min(result.log.groupby("epoch")["loss"].sum().iloc[:-1]))
+    again = _quick(checkpoint=tmp_path / "one.npz", **arguments)
+    assert (again.stopped, again.weights.tobytes()) == (result.stopped, result.weights.tobytes())
+    assert not _quick().stopped
+
+
+def test_repeated_rows_are_named_and_left_out() -> None:
+    """Of the same row, one target counts; another value for it is a contradiction, which stays."""
+    matrix = [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 2.0]]
+    names = ["one", "again", "otherwise", "two"]
+    result = fit(matrix, [4.0, 4.0, 6.0, 8.0], names=names, lambda_l0=0.0, lambda_l2=0.0, epochs=50)
+    assert result.repeated_targets == ("again",)
+    assert result.weights[0] == pytest.approx((1 / 4 + 1 / 6) / (1 / 16 + 1 / 36), rel=1e-5)
+    assert result.diagnostics["estimate"].tolist() == pytest.approx([result.weights[0]] * 3 + [8.0], rel=1e-5)
+    assert result.log["loss"].isna().tolist() == [False, True, False, False] * (len(result.log) // 4)
+
+
+def test_a_margin_of_error_costs_nothing() -> None:
+    result = fit([[1.0], [1.0]], [90.0, 110.0], tolerance=[0.0, 25.0], lambda_l0=0.0, lambda_l2=0.0, epochs=100)
+    assert result.weights[0] == pytest.approx(90.0, rel=1e-4)
+    assert result.loss < 1e-8
+
+
+def test_an_important_target_wins() -> None:
+    result = fit([[1.0], [1.0]], [90.0, 110.0], importance=[1.0, 1e6], lambda_l0=0.0, lambda_l2=0.0, epochs=100)
+    assert result.weights[0] == pytest.approx(110.0, rel=1e-4)
+
+
+def test_lambda_share_means_the_same_for_a_problem_twice_as_large() -> None:
+    """Twice the columns at half of the weight: the same price of all gates, so half of it for each."""
+    alone = _quick(lambda_share=0.5)
+    doubled = fit(sparse.hstack([MATRIX, MATRIX]), TARGETS, **QUICK | {"initial_weights": np.full(120, 7.5)}, lambda_share=0.5)
+    assert alone.hyperparameters.lambda_l0 == pytest.approx(0.5 * 12 / 60)
+    assert doubled.hyperparameters.lambda_l0 == pytest.approx(alone.hyperparameters.lambda_l0 / 2)
+
+
+def test_memory_that_will_not_suffice_is_told_with_its_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 1 kB\n")
+    monkeypatch.setattr("geocal_core.fit.device._MEMORY", tmp_path / "meminfo")
+    with pytest.raises(ConfigError, match=r"the fit needs 0\.0 GB of memory and 0\.0 GB are free on cpu; free memory"):
+        _quick()
+    monkeypatch.setattr("geocal_core.fit.device._MEMORY", tmp_path / "none")
+    assert _quick().kept.any()
