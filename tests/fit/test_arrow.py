@@ -79,7 +79,7 @@ def test_the_arrow_solves_what_the_explicit_matrix_does(seed: int, share_free: f
     case = Case.of(nation(seed), seed, share_free)
     way, found = case.found()
     assert way.method == "arrow"
-    np.testing.assert_allclose(found, case.wanted(), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(found, case.wanted(), rtol=1e-5, atol=1e-7)
 
 
 def test_states_and_nation_are_eliminated_after_districts() -> None:
@@ -145,4 +145,4 @@ def test_rare_leaves_are_multiplied_apart(monkeypatch: pytest.MonkeyPatch, share
         n_common = [piece.common.shape[0] for group in way.groups for block in group.blocks for piece in block.pieces]
         assert (max(n_rare) > 0) == (share > 0)
         assert (max(n_common) > 0) == (share < 1)
-        np.testing.assert_allclose(found, case.wanted(), rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(found, case.wanted(), rtol=1e-5, atol=1e-7)
