@@ -17,7 +17,7 @@ from geocal_core.fit.fitting import FitResult, fit
 from geocal_core.fit.objective import LossSettings, importance_of_groups
 from geocal_core.fit.output import CHECKPOINT, write_result, write_scorecard
 from geocal_core.fit.problem import problem
-from geocal_core.fit.scorecard import scorecard
+from geocal_core.fit.scorecard import Scorecard, scorecard
 from geocal_core.matrix.package import Package
 from geocal_core.progress import Reporter, Value
 from geocal_core.settings import FitSettings
@@ -105,7 +105,8 @@ def fit_package(
     _check(result, reporter, warm=bool(settings.start_from))
     output.mkdir(parents=True)
     shutil.copyfile(live, output / CHECKPOINT)
-    card = scorecard(problem(matrix, targets, opened.initial_weights, loss=loss), result.weights, targets, opened.district)
+    fitted = problem(matrix, targets, start, tolerance=tolerance, importance=importance, loss=loss)
+    card = scorecard(fitted, result.weights, targets, opened.district)
     write_scorecard(output, card)
     facts = {
         "package_digest": opened.digest,
@@ -132,7 +133,7 @@ def fit_package(
         **asdict(result.hyperparameters),
     }
     write_result(output, result, facts)
-    return _numbers(result, card.weights)
+    return _numbers(result, card)
 
 
 def _earlier(path: str, n_columns: int) -> NDArray[np.float64]:
@@ -193,8 +194,8 @@ def _check(result: FitResult, reporter: Reporter, warm: bool) -> None:
         )
 
 
-def _numbers(result: FitResult, quality: dict[str, float]) -> dict[str, Value]:
-    held = result.diagnostics["held_out"]
+def _numbers(result: FitResult, card: Scorecard) -> dict[str, Value]:
+    held, quality = result.diagnostics["held_out"], card.weights
     return {
         "loss": result.loss,
         "gated_loss": result.gated_loss,
@@ -214,6 +215,9 @@ def _numbers(result: FitResult, quality: dict[str, float]) -> dict[str, Value]:
         "largest_weight": quality["largest"],
         "largest_weight_share": quality["largest_share"],
         "effective_sample_size": quality["effective_sample_size"],
+        "effective_sample_size_of_district_least": quality["effective_sample_size_of_district_least"],
+        "top_1_percent_share": quality["top_1_percent_share"],
+        "loss_slope": card.optimality["loss_slope"],
         "districts_empty": int(quality["districts_empty"]),
         "kept_per_district_least": int(quality["kept_per_district_least"]),
     }

@@ -95,6 +95,14 @@ def test_settings_override_the_preset(package: Path, tmp_path: Path) -> None:
     assert (config["preset"], config["lambda_l0"], config["beta"]) == ("national", 1e-4, 0.65)
 
 
+def test_the_scorecard_is_under_the_loss_of_the_fit(package: Path, tmp_path: Path) -> None:
+    settings = FitSettings(epochs=20, refit_epochs=5, groups="geo_level", huber=0.1, scale="reference")
+    context = _context(package, tmp_path / "a", settings)
+    numbers = build(context)
+    card = json.loads((context.output / "scorecard.json").read_text())
+    assert card["optimality"]["loss"] == pytest.approx(numbers["loss"])
+
+
 def test_a_checkpoint_in_scratch_is_taken_up(package: Path, tmp_path: Path) -> None:
     whole = _context(package, tmp_path / "a")
     build(whole)
