@@ -220,6 +220,7 @@ class _Run:
                 raise ConfigError(
                     f"lambda_l0 {self.settings.lambda_l0} closed every gate: no record is kept", "lower lambda_l0"
                 )
+            gated.release()
             refit_epochs, weights = self._run_refit(gated, gated_weights, saved)
         if refit_epochs:
             self._log_estimates(gated.epoch + refit_epochs, weights)

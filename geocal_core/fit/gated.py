@@ -233,6 +233,10 @@ class GatedFit:
         if n_kept <= (1.0 - _WORTH_COMPACTING) * len(kept):
             self._set(self._order[kept], {name: array[kept] for name, array in self.parameters().items() if name in _STATE})
 
+    def release(self) -> None:
+        """Let go of all that an epoch needs; weights and parameters stay."""
+        del self._products, self._views, self._parts
+
     def weights(self) -> Floats:
         """Weights under the gates without noise, float64, a column's at its own number; exactly 0 where the gate is closed."""
         weights = np.zeros(self._problem.n_columns)

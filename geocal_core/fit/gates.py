@@ -59,7 +59,8 @@ def noise(words: torch.Tensor, epoch: int, seed: int, out: torch.Tensor, bits: t
     torch.add(offset, words, alpha=_signed(key | 1), out=bits)
     torch.bitwise_right_shift(bits, 15, out=spare)
     bits.bitwise_xor_(spare.bitwise_and_(0x1FFFF)).mul_(_signed(0x846CA68B))
-    out.copy_(bits).mul_(2.0**-32).add_(0.5)
+    out.copy_(bits)
+    torch.add(torch.tensor(0.5, dtype=out.dtype), out, alpha=2.0**-32, out=out)
     torch.logit(out, eps=NOISE_LIMIT, out=out)
 
 
@@ -108,8 +109,7 @@ class Gates:
             Overwritten.
         """
         soft = logits.add_(log_alpha).mul_(1.0 / self._beta).sigmoid_()
-        torch.mul(soft, self._width, out=spare)
-        spare.add_(self._gamma)
+        torch.add(torch.tensor(self._gamma, dtype=soft.dtype), soft, alpha=self._width, out=spare)
         torch.clamp(spare, 0.0, 1.0, out=weight)
         weight.mul_(value)
         torch.ops.aten.sigmoid_backward.grad_input(value, soft, grad_input=slope)
@@ -127,5 +127,4 @@ class Gates:
         """A price times the derivative of ``open_probability``, which is p (1 - p); overwrites ``spare``."""
         torch.sub(log_alpha, self._shift, out=spare)
         spare.sigmoid_()
-        torch.addcmul(spare, spare, spare, value=-1.0, out=out)
-        out.mul_(price)
+        torch.ops.aten.sigmoid_backward.grad_input(torch.tensor(price, dtype=out.dtype), spare, grad_input=out)
