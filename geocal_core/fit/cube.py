@@ -109,7 +109,7 @@ def _block(block: list[Integers], finest: Integers | None, rows: Rows | None) ->
             column = np.unique(finest[members], return_inverse=True)[1]
             sizes = np.zeros((len(members), int(column.max()) + 1), dtype=np.float32)
             sizes[np.arange(len(members)), column] = 1.0
-        parts.append((sizes, sizes[:, :0] if rows is None else _scaled(np.asarray(rows(members), dtype=np.float64))))
+        parts.append((sizes, sizes[:, :0] if rows is None else _scaled(np.asarray(rows(members), dtype=np.float32))))
     width = max(sizes.shape[1] for sizes, _ in parts)
     values = np.zeros((len(block[0]), len(block), width + parts[0][1].shape[1]), dtype=np.float32)
     for place, (sizes, balanced) in enumerate(parts):
@@ -118,10 +118,10 @@ def _block(block: list[Integers], finest: Integers | None, rows: Rows | None) ->
     return values
 
 
-def _scaled(rows: Floats) -> Floats:
+def _scaled(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows brought to a mean square of 1, so that one tolerance serves them all."""
-    size = np.sqrt(np.mean(rows**2, axis=0))
-    return np.divide(rows, size, out=np.zeros_like(rows), where=size > 0)
+    size = np.sqrt(np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows))
+    return rows * np.divide(1.0, size, out=np.zeros_like(size), where=size > 0).astype(np.float32)
 
 
 def fly(values: NDArray[np.floating], chances: Floats, draws: Floats) -> Floats:

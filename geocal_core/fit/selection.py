@@ -155,4 +155,9 @@ def _rows(balance: Rows | Any, n_columns: int) -> Rows:
 
 def _weighted(rows: Rows, weights: Floats, chances: Floats) -> Rows:
     """What columns add to the totals if they are kept."""
-    return lambda columns: np.asarray(rows(columns)) * (weights[columns] / chances[columns])[:, None]
+
+    def of(columns: Integers) -> NDArray[np.float32]:
+        factor = (weights[columns] / chances[columns]).astype(np.float32)
+        return np.asarray(rows(columns), dtype=np.float32) * factor[:, None]
+
+    return of
