@@ -41,6 +41,8 @@ from geocal_core.fit.products import Products
 from geocal_core.matrix.factored import FactoredMatrix, Floats
 
 _SUFFICIENT = 1e-4  # share of the rise that the slope promises
+_FLAT = 0.3  # share of the slope that may be left along a shortened step
+_ENOUGH = 8
 _TRIALS = 40
 _ROUNDING = 64 * float(np.finfo(float).eps)
 _LEAST_PRIMAL = 1e-12
@@ -154,25 +156,37 @@ class Dual:
     def ahead(self, point: Point) -> tuple[Point, float, int]:
         """One damped Newton step: the next point, the length of the step and how many were tried.
 
-        The step is shortened until the dual rises by a share of what its slope promises. Near enough it does, as the direction
-        ascends. When rounding alone decides, the point itself comes back, with a length of 0.
+        A whole step is taken if the dual rises by a share of what its slope promises. Otherwise shorter ones are tried, until
+        one rises so and the slope along it has flattened, or a few have been tried; the highest is taken. Short enough, one
+        rises, as the direction ascends. When rounding alone decides, the point itself comes back, with a length of 0.
         """
         slope, sign, free = self.elastic.ascent(point.miss, point.multipliers)
         curvature = self._start * self.distance.slope(point.ratio)
         direction = self.system.solve(curvature, self.elastic.ridge(), slope, free)
-        length = 1.0
+        steep = float(np.sum(slope * direction))
+        best, taken = point, 0.0
+        low, high, length = 0.0, 1.0, 1.0  # the top is between two lengths
         for trial in range(1, _TRIALS + 1):
             tried = self.at(self.elastic.projected(point.multipliers + length * direction, sign))
             promised = float(np.sum(slope * (tried.multipliers - point.multipliers)))
             risen = tried.dual - point.dual
-            if risen >= _SUFFICIENT * promised and promised > 0:
-                return tried, length, trial
-            if abs(risen) <= point.rounding and tried.gap < point.gap:
-                return tried, length, trial
-            # Where the parabola through what is known has its top, between a tenth and a half of the length.
             shortfall = promised - risen
-            length *= float(np.clip(promised / (2 * shortfall), 0.1, 0.5)) if shortfall > 0 else 0.5
-        return point, 0.0, _TRIALS
+            if (risen >= _SUFFICIENT * promised and promised > 0) or (abs(risen) <= point.rounding and tried.gap < point.gap):
+                if taken == 0 or tried.dual > best.dual:
+                    best, taken = tried, length
+                along = float(np.sum(self.elastic.ascent(tried.miss, tried.multipliers)[0] * direction))
+                if length == 1 or abs(along) <= _FLAT * steep:
+                    break
+                low, high = (length, high) if along > 0 else (low, length)
+            else:
+                high = length
+            if taken > 0 and trial >= _ENOUGH:
+                break
+            if low > 0:
+                length = math.sqrt(low * high)
+            else:  # where the parabola through what is known has its top, between a tenth and a half of the length
+                length = high * (float(np.clip(promised / (2 * shortfall), 0.1, 0.5)) if shortfall > 0 else 0.5)
+        return best, taken, trial
 
 
 def _finite(parts: list[tuple[float, float]]) -> bool:
