@@ -74,7 +74,9 @@ def select(
         ``balance.balancing_rows``; or what gives the numbers of some columns, shape (len(columns), n_rows). Without it sizes
         alone are balanced.
     strata : array_like of int, shape (n_columns,), or a sequence of such, optional
-        For ``cube``: strata such as districts, or from the finest to the coarsest, such as districts and states.
+        For ``cube``: strata such as districts, or from the finest to the coarsest, such as districts and states. They walk
+        together, so that without them a million columns take a minute; the square of the number of the finest must fit into
+        memory.
     seed : int
         The same seed keeps the same columns.
 
@@ -125,7 +127,7 @@ def _labels(strata: Any, n_columns: int) -> list[Integers]:
     """Strata as a list of arrays, from the finest to the coarsest."""
     if strata is None:
         return [np.zeros(n_columns, dtype=np.int64)]
-    several = isinstance(strata, list | tuple) and not np.isscalar(strata[0])
+    several = isinstance(strata, list | tuple) and len(strata) > 0 and not np.isscalar(strata[0])
     labels = [np.asarray(one) for one in (strata if several else [strata])]
     for one in labels:
         if one.shape != (n_columns,) or one.dtype.kind not in "iu":

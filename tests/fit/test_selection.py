@@ -149,6 +149,7 @@ ONES = np.ones(5)
         (lambda: select(np.ones((2, 2)), 1), ArtifactError, "2 dimensions"),
         (lambda: select(ONES, 1, "best"), ConfigError, "no method of selection 'best'; the methods are cube, pps, top"),
         (lambda: select(ONES, 1, strata=np.arange(4)), ArtifactError, "strata are int64 of shape"),
+        (lambda: select(ONES, 1, strata=[]), ArtifactError, "strata are float64 of shape"),
         (lambda: select(ONES, 1, strata=[np.arange(5) // 4, np.arange(5)]), ArtifactError, "lies in two of the coarser"),
         (lambda: select(ONES, 1, balance=np.ones((2, 4))), ArtifactError, "rows to balance have 4 columns"),
         (lambda: select(ONES, 1, balance=np.full((1, 5), np.nan)), ArtifactError, "not finite"),
