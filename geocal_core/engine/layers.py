@@ -30,8 +30,8 @@ from geocal_core.engine.simulate import Known, node_value, release_memory, simul
 from geocal_core.engine.variables import entity_of
 from geocal_core.population import ENTITIES, Population
 
-WORTH_A_LAYER = 2.5
-"""Copies of a household in a state, on average, from which on its layer costs less than it saves."""
+COST_OF_A_LAYER = (25_000, 3)
+"""What a state's layer costs, in copies for which it would save as much: once, and for each household (docs/performance.md)."""
 
 Positions = NDArray[np.int64]
 Nodes = frozenset[Node]
@@ -122,7 +122,7 @@ def state_layer(nation: Nation, copies: Copies) -> State:
     """The second and third layer, from all copies in one state; where these are few, they are left out."""
     question = nation.question
     present, first = np.unique(copies.households, return_index=True)
-    if len(copies) < WORTH_A_LAYER * len(present):
+    if len(copies) < COST_OF_A_LAYER[0] + COST_OF_A_LAYER[1] * len(present):
         return _without_layer(nation, copies)
     position = np.full(question.base.count("household"), -1, dtype=np.int64)
     position[present] = np.arange(len(present))

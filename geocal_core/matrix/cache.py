@@ -57,6 +57,14 @@ class Batch:
         with atomic(self._file(chunk)) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **parts)  # type: ignore[arg-type]  # its stubs take the names for those of its own options
 
+    def read(self, chunk: str, at: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The values of some columns of a chunk that was written, shape (quantities, len(at))."""
+        found = np.empty((len(self.quantities), len(at)), dtype=np.float32)
+        for number, members in enumerate(groups_of(self.quantities)):
+            table, row = _read(self._file(chunk), number)
+            found[list(members)] = table[row[at]].T
+        return found
+
     def _file(self, chunk: str) -> Path:
         return self.folder / f"{chunk}.npz"
 
@@ -147,7 +155,10 @@ class World:
         row = np.empty(n_columns, dtype=np.int32)
         begin = 0
         for name, columns in self.chunks.items():
-            table, rows = _read(kept.folder / f"{name}.npz", kept.number, len(columns))
+            table, rows = _read(kept.folder / f"{name}.npz", kept.number)
+            if rows.shape != columns.shape:
+                remove(kept.folder / f"{name}.npz")
+                raise ArtifactError(f"{name}.npz did not fit its columns and is removed", "run again: it is simulated anew")
             row[columns] = rows.astype(np.int32) + begin
             tables.append(sparse.csr_matrix(table[:, members]))
             begin += len(table)
@@ -174,16 +185,16 @@ class _Whole:
         return next((one for one in self.groups if set(texts) <= set(one.texts)), None)
 
 
-def _read(path: Path, number: int, n_columns: int) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+def _read(path: Path, number: int) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+    """The distinct vectors of a group, and the one of each column."""
     try:
         with np.load(path, allow_pickle=False) as parts:
             table, row = parts[f"table_{number}"], parts[f"row_{number}"]
+            if len(row) and int(row.max()) >= len(table):
+                raise ValueError("a column shows a vector that is not there")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         remove(path)
         raise ArtifactError(f"{path} was not whole ({error}) and is removed", "run again: it is simulated anew") from error
-    if row.shape != (n_columns,) or (n_columns and int(row.max()) >= len(table)):
-        remove(path)
-        raise ArtifactError(f"{path} did not fit its columns and is removed", "run again: it is simulated anew")
     return table, row
 
 

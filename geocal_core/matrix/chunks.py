@@ -3,7 +3,7 @@
 A chunk lies in one state, so that only that state's formulas run, holds all copies of a range of households, and is small
 enough for bounded memory. A state's chunks share the layers below them (``engine.layers``) and are worked off by one forked
 process; each result is a file of its own (``cache``). What comes out depends neither on the size of chunks nor on the number of
-processes, and in every state some columns are simulated a second time, plainly, and must come out the same.
+processes. Some columns of every state are simulated a second time, plainly and all states together, and must come out the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class InexactError(ArtifactError):
     """A column came out otherwise when it was simulated plainly."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chunk:
     """Columns that are simulated together.
 
@@ -154,7 +154,7 @@ def simulate_chunks(work: Work, chunks: Sequence[Chunk], workers: int, reporter:
         return 0
     check_outputs(work.question.variables)
     nation = _nation(work, reporter)
-    total, done, checked = sum(len(chunk.columns) for chunk in missing), 0, 0
+    total, done = sum(len(chunk.columns) for chunk in missing), 0
     started = time.monotonic()
     tasks = _tasks(missing)
     pool = ProcessPoolExecutor(
@@ -162,22 +162,26 @@ def simulate_chunks(work: Work, chunks: Sequence[Chunk], workers: int, reporter:
     )
     try:
         pending = {pool.submit(_simulate_state, task): task for task in tasks}
+        some = _some(work, missing)
+        again = np.concatenate([chunk.columns[at] for chunk, at in some.items()]) if some else np.zeros(0, dtype=np.int64)
+        plain = pool.submit(_simulate_plainly, again) if len(again) else None
         for future in as_completed(pending):
-            task = pending[future]
-            seconds, again = future.result()
+            task, seconds = pending[future], future.result()
             columns = sum(len(chunk.columns) for chunk in task)
-            done, checked = done + columns, checked + again
+            done += columns
             reporter.progress(
                 f"{state_of_fips(task[0].state).code}: {columns:,} columns simulated in {seconds:.1f} s; "
                 f"{done:,} of {total:,} after {time.monotonic() - started:.0f} s"
             )
+        if plain is not None:
+            _compare(work, some, plain.result())
     except BrokenProcessPool as error:
         raise ArtifactError(
             "a process that simulates households was killed", "free memory or set GEOCAL_WORKERS=1 and run again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-    return checked
+    return len(again)
 
 
 def _nation(work: Work, reporter: Reporter) -> Nation:
@@ -213,35 +217,44 @@ def _begin(work: Work, nation: Nation) -> None:
     gc.disable()
 
 
-def _simulate_state(chunks: tuple[Chunk, ...]) -> tuple[float, int]:
-    """Simulate chunks of a state and write their results; seconds that it took, and columns simulated a second time."""
+def _simulate_state(chunks: tuple[Chunk, ...]) -> float:
+    """Simulate chunks of a state and write their results; seconds that it took."""
     started = time.monotonic()
     work, nation = _WORK[0]
     quantities = work.batch.quantities
     state = state_layer(nation, work.copies.take(np.flatnonzero(work.copies.places.state == chunks[0].state)))
     gc.freeze()  # what is left are the engine's caches, which the next collection need not walk again
-    checked = 0
     for chunk in chunks:
-        values = values_of(quantities, state.answer(work.copies.take(chunk.columns)))
-        checked += _check(work, chunk, values) if chunk is chunks[0] else 0
-        work.batch.write(chunk.name, values)
-    return time.monotonic() - started, checked
+        work.batch.write(chunk.name, values_of(quantities, state.answer(work.copies.take(chunk.columns))))
+    return time.monotonic() - started
 
 
-def _check(work: Work, chunk: Chunk, values: NDArray[np.float32]) -> int:
-    """Simulate some columns of a chunk plainly; the number of them."""
-    number = min(work.checked, len(chunk.columns))
-    if not number:
-        return 0
-    some = np.sort(generator(f"checked {chunk.name}").choice(len(chunk.columns), number, replace=False))
-    plain = values_of(work.batch.quantities, work.question.answer(work.copies.take(chunk.columns[some])))
-    different = np.argwhere(plain != values[:, some])
+def _simulate_plainly(columns: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The values of some columns of all states, without layers."""
+    work, _ = _WORK[0]
+    return values_of(work.batch.quantities, work.question.answer(work.copies.take(columns)))
+
+
+def _some(work: Work, chunks: Sequence[Chunk]) -> dict[Chunk, NDArray[np.int64]]:
+    """Positions of columns to simulate a second time, in the first chunk of each state."""
+    first = {chunk.state: chunk for chunk in reversed(chunks)}
+    found = {}
+    for chunk in first.values() if work.checked else ():
+        number = min(work.checked, len(chunk.columns))
+        found[chunk] = np.sort(generator(f"checked {chunk.name}").choice(len(chunk.columns), number, replace=False))
+    return found
+
+
+def _compare(work: Work, some: Mapping[Chunk, NDArray[np.int64]], plain: NDArray[np.float32]) -> None:
+    """Refuse values that came out otherwise when they were simulated plainly."""
+    kept = [work.batch.read(chunk.name, at) for chunk, at in some.items()]
+    columns = np.concatenate([chunk.columns[at] for chunk, at in some.items()])
+    values = np.concatenate(kept, axis=1)
+    different = np.argwhere(plain != values)
     if len(different):
         quantity, position = different[0].tolist()
-        column = int(chunk.columns[some[position]])
         raise InexactError(
-            f"{work.batch.quantities[quantity]} of column {column} is {values[quantity, some[position]]!r} in layers and "
-            f"{plain[quantity, position]!r} when simulated plainly",
+            f"{work.batch.quantities[quantity]} of column {int(columns[position])} is {values[quantity, position]!r} in layers "
+            f"and {plain[quantity, position]!r} when simulated plainly ({len(different)} of {plain.size} values differ)",
             "the engine reads what geocal does not know of: run benchmarks/dependence.py",
         )
-    return number
