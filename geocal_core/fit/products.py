@@ -22,6 +22,7 @@ from geocal_core.fit.device import Device
 from geocal_core.matrix.factored import FactoredMatrix, Floats, Tile
 
 _SEGMENT = 512
+_COLUMNS_OF_A_BLOCK = 65_536
 _MKL: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
 
 
@@ -112,14 +113,15 @@ class Products:
     Attributes
     ----------
     blocks : list of (begin, end)
-        Columns in one piece of work.
+        Columns in one piece of work: on the CPU those of a few tiles, so that what is done to a block's vectors is worth its
+        calls.
     """
 
     def __init__(self, matrix: FactoredMatrix, device: Device, dtype: str = "float32") -> None:
         self._device = device
         self._dtype = dtype
         self._spread = matrix.sums.T.tocsr()  # from targets to leaves
-        self._tiles: dict[tuple[int, int], _TileProducts] = {}
+        self._tiles: dict[tuple[int, int], list[_TileProducts]] = {}
         if device.xp is np:
             by_rows = _Values(matrix.atoms, dtype)
             by_columns = _Values(matrix.atoms, dtype) if _MKL and dtype == "float32" else None
@@ -128,7 +130,8 @@ class Products:
                 lambda place: _TileProducts(place[0], place[1], by_rows, by_columns),
                 list(zip(matrix.tiles, begins[:-1], strict=True)),
             )
-            self._tiles = {(tile.columns.start, tile.columns.stop): tile for tile in tiles}
+            for group in _groups(tiles):
+                self._tiles[group[0].columns.start, group[-1].columns.stop] = group
             self.blocks = list(self._tiles)
             self._collect = matrix.sums[:, np.concatenate([tile.rows for tile in tiles])]
         else:
@@ -148,7 +151,12 @@ class Products:
 
     def part(self, block: tuple[int, int], weights: Any) -> Any:
         """What one of the blocks, of whose columns the weights are given, adds to the sums that ``total`` takes."""
-        return self._tiles[block].forward(weights) if self._tiles else self._forward.times(weights)
+        if not self._tiles:
+            return self._forward.times(weights)
+        first = block[0]
+        return np.concatenate(
+            [tile.forward(weights[tile.columns.start - first : tile.columns.stop - first]) for tile in self._tiles[block]]
+        )
 
     def total(self, parts: Sequence[Any]) -> Floats:
         """X w, shape (n_targets,), from the parts of all blocks in their order."""
@@ -169,8 +177,20 @@ class Products:
         if not self._tiles:
             return self._backward.times(coefficients)
         result = np.empty(block[1] - block[0], self._dtype) if out is None else out
-        self._tiles[block].backward(coefficients, result)
+        for tile in self._tiles[block]:
+            tile.backward(coefficients, result[tile.columns.start - block[0] : tile.columns.stop - block[0]])
         return result
+
+
+def _groups(tiles: Sequence[_TileProducts]) -> list[list[_TileProducts]]:
+    """Consecutive tiles, as many as have ``_COLUMNS_OF_A_BLOCK`` columns together, at least one."""
+    groups: list[list[_TileProducts]] = []
+    for tile in tiles:
+        if groups and tile.columns.stop - groups[-1][0].columns.start <= _COLUMNS_OF_A_BLOCK:
+            groups[-1].append(tile)
+        else:
+            groups.append([tile])
+    return groups
 
 
 def _tensor(indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> torch.Tensor:
