@@ -44,6 +44,8 @@ _SUFFICIENT = 1e-4  # share of the rise that the slope promises
 _FLAT = 0.3  # share of the slope that may be left along a shortened step
 _ENOUGH = 8
 _TRIALS = 40
+_EASED = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # shares of the price, in turn
+_EASED_GAP = 0.02
 _ROUNDING = 64 * float(np.finfo(float).eps)
 _LEAST_PRIMAL = 1e-12
 
@@ -201,8 +203,9 @@ class Solution:
     ----------
     point : Point
     history : DataFrame
-        A row per iteration, the start first: iteration, primal, dual, gap (relative), distance, cost, step, trials, and seconds
-        of the assembly of the Hessian, its elimination, and the products.
+        A row per iteration, the start first: iteration, price (a share of what it is to be; what follows is at that price),
+        primal, dual, gap (relative), distance, cost, step, trials, and seconds of the assembly of the Hessian, its elimination,
+        and the products.
     """
 
     point: Point
@@ -212,30 +215,43 @@ class Solution:
 def newton(
     dual: Dual, multipliers: Floats, gap: float, iterations: int, tell: Callable[[int, Point, float], None] | None = None
 ) -> Solution:
-    """Steps until the relative gap is small enough, there are too many, or rounding ends them."""
-    point = dual.at(dual.elastic.within(multipliers))
+    """Steps until the relative gap is small enough, there are too many, or rounding ends them.
+
+    From multipliers of 0 the price of misses rises by decades to what it is: targets that bounds put out of reach would
+    otherwise make the dual nearly piecewise linear, and steps short. Other multipliers are taken to be near the solution.
+    """
+    elastic = dual.elastic
+    eased = _EASED if not multipliers.any() else (1.0,)
     rows: list[dict[str, Any]] = []
     spent = _seconds(dual)
     step, trials = 1.0, 1
+    dual.elastic = elastic.priced(eased[0])
+    point = dual.at(dual.elastic.within(multipliers))
 
-    def note(iteration: int) -> None:
+    def note(share: float) -> None:
         now = _seconds(dual)
         seconds = {f"seconds_{name}": now[name] - spent[name] for name in now}
-        values = {"primal": point.primal, "dual": point.dual, "gap": point.relative_gap}
+        values = {"price": share, "primal": point.primal, "dual": point.dual, "gap": point.relative_gap}
         parts = {"distance": point.distance, "cost": point.cost, "step": step, "trials": trials}
-        rows.append({"iteration": iteration, **values, **parts, **seconds})
+        rows.append({"iteration": len(rows), **values, **parts, **seconds})
         if tell is not None:
-            tell(iteration, point, step)
+            tell(len(rows) - 1, point, step)
 
-    note(0)
-    for iteration in range(1, iterations + 1):
-        if point.relative_gap <= gap:
-            break
-        spent = _seconds(dual)
-        point, step, trials = dual.ahead(point)
-        if step == 0:
-            break
-        note(iteration)
+    note(eased[0])
+    for before, share in zip((eased[0], *eased), eased, strict=False):
+        if share > before:  # misses that stay what they were have multipliers that rise with the price
+            dual.elastic = elastic.priced(share)
+            starts = [dual.at(dual.elastic.within(factor * point.multipliers)) for factor in (1.0, share / before)]
+            point = max(starts, key=lambda start: start.dual)
+        while point.relative_gap > (gap if share == 1 else _EASED_GAP) and len(rows) <= iterations:
+            spent = _seconds(dual)
+            point, step, trials = dual.ahead(point)
+            if step == 0:
+                break
+            note(share)
+    if rows[-1]["price"] != 1:  # where the steps ended earlier, at the price that was asked for
+        spent, step, trials = _seconds(dual), 0.0, 0
+        note(1.0)
     return Solution(point, pd.DataFrame(rows))
 
 

@@ -8,7 +8,7 @@ A miss r, in units of the target's scale, has an excess e = max(|r| - margin, 0)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,10 @@ class Elastic:
     price: Floats
     margin: Floats
     bound: float = math.inf
+
+    def priced(self, factor: float) -> Elastic:
+        """The same at other prices."""
+        return replace(self, price=factor * self.price)
 
     def _excess(self, miss: Floats) -> tuple[Floats, Floats]:
         excess = np.maximum(np.abs(miss) - self.margin, 0.0)

@@ -168,7 +168,7 @@ def rake(
         gap=point.relative_gap,
         distance=point.distance,
         cost=point.cost,
-        iterations=len(solution.history) - 1,
+        iterations=int(np.count_nonzero(solution.history["trials"].iloc[1:])),
         converged=point.relative_gap <= gap,
         method=dual.system.method,
         at_lower=int(np.count_nonzero(point.ratio <= low + _NEAR_A_BOUND * (1 - low))),
