@@ -163,7 +163,7 @@ class PackageSettings:
     targets: str = "default"
     takeup: str = "counter"
     initial_weights: str = "survey"
-    checked_columns: int = 20
+    checked_columns: int = 10
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from geocal_core.targets.registry import published_files
 _PACKAGE = Path(__file__).parent
 _FLOOR_0 = ("population", "places", "seeds.py", "errors.py", "store.py")
 _SELECTION = "geocal_core.targets.selection:outside_digest"
+_PACKAGE_READING = ("matrix/package.py", "matrix/factored.py", "matrix/variants.py", "matrix/quantity.py")
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _fit(name: str, output: str, description: str) -> Stage:
         group="calibration",
         description=description,
         kinds=("torch", "numpy"),
-        modules=("fit", "matrix/package.py", "targets/selection.py", "targets/configs"),
+        modules=("fit", *_PACKAGE_READING, "targets/selection.py", "targets/configs"),
         checks=("weights_valid", "fit_improved"),
         outside=_SELECTION,
     )
@@ -247,7 +248,7 @@ _STAGES = (
         group="report",
         description="How far the calibrated totals are from their targets.",
         kinds=("html",),
-        modules=("report", "fit", "matrix/package.py"),
+        modules=("report", "fit", *_PACKAGE_READING),
     ),
 )
 

@@ -161,10 +161,11 @@ def simulate_chunks(work: Work, chunks: Sequence[Chunk], workers: int, reporter:
         min(workers, len(tasks)), mp_context=multiprocessing.get_context("fork"), initializer=_begin, initargs=(work, nation)
     )
     try:
-        pending = {pool.submit(_simulate_state, task): task for task in tasks}
         some = _some(work, missing)
         again = np.concatenate([chunk.columns[at] for chunk, at in some.items()]) if some else np.zeros(0, dtype=np.int64)
-        plain = pool.submit(_simulate_plainly, again) if len(again) else None
+        pending = {pool.submit(_simulate_state, tasks[0]): tasks[0]}
+        plain = pool.submit(_simulate_plainly, again) if len(again) else None  # early: nothing is to wait for it
+        pending |= {pool.submit(_simulate_state, task): task for task in tasks[1:]}
         for future in as_completed(pending):
             task, seconds = pending[future], future.result()
             columns = sum(len(chunk.columns) for chunk in task)

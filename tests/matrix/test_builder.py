@@ -114,7 +114,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageContext:
 def test_rows_times_weights_are_the_totals_of_the_file(context: StageContext, tmp_path: Path) -> None:
     facts = builder.build(context)
     assert context.reporter.checks == {"values_exact": True, "package_valid": True, "package_supported": True}
-    assert facts["columns_simulated_twice"] == 40
+    assert facts["columns_simulated_twice"] == 20
     assert (facts["rows"], facts["columns"], facts["quantities"]) == (len(targets()), 90, len(MEASURED))
     package = Package.open(context.output)
     assert facts["nonzeros"] == package.matrix.nnz

@@ -203,9 +203,7 @@ def test_columns_that_come_out_otherwise_are_told(tmp_path: Path, engine: Callab
         return {name: column + (name == "income") for name, column in stand_in(population).items()}
 
     engine(stand_in, otherwise)
-    with pytest.raises(
-        InexactError, match=r"income of column \d+ is .* in layers and .* plainly \(12 of 48 values"
-    ):
+    with pytest.raises(InexactError, match=r"income of column \d+ is .* in layers and .* plainly \(12 of 48 values"):
         simulated(tmp_path / "wrong", 13, 1)
 
 
