@@ -4,8 +4,8 @@
 
 The synthetic nation of ``benchmarks/products.py``: targets of the nation, 51 states and 436 districts. They are what hidden
 weights give, which differ from the starting ones by district, state and record, and then each is off by 0.5 % of its own, so
-that levels contradict each other a little, as published figures do. Prints Markdown. Full size (``--households 12000``) takes
-some minutes, most of them to make the problem.
+that levels contradict each other a little, as published figures do. Prints Markdown; each row of the table is at its own share
+of the price, which rises by decades. Full size (``--households 12000``) takes under a minute and 4 GB.
 """
 
 from __future__ import annotations
