@@ -16,12 +16,13 @@ from geocal_core.settings import as_config
 from geocal_core.stages import STAGES
 from geocal_core.store import Store
 
-# One stage for each kind of file: H5, SQLite, parquet, npz, the fit's folder, the report's, and the areas of worker processes.
+# One stage for each kind of file: H5, SQLite, parquet, npz, the package (of values kept before), the fit's folder, the report's, and the areas of worker processes.
 LIMITS = {
     "cps": 60_000,
     "target_db": 60_000,
     "blocks": 4_000,
     "geography": 20_000,
+    "calibration_package": 20_000,
     "weights": 60_000,
     "report": 20_000,
     "area_h5": 40_000,

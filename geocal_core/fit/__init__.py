@@ -1,4 +1,4 @@
-"""Weights for a sample that meet its targets: ``fit``, the dense reference ``rake``, ``select`` for an exact size, ``scorecard``."""
+"""Weights for a sample that meet its targets: ``fit``, the dense ``rake``, ``select`` for an exact size, and the ``scorecard``."""
 
 from geocal_core.fit.conflicts import Conflicts, conflicts
 from geocal_core.fit.fitting import FitResult, fit

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -155,6 +157,28 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path, engine: Callabl
     again = values(tmp_path / "killed", 7, 2)
     assert {path: path.stat().st_mtime_ns for path in there} == before
     assert (again == whole).all()
+
+
+def test_a_full_disk_leaves_whole_chunks_only(
+    tmp_path: Path, engine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del engine
+    whole = values(tmp_path / "whole", 7, 1)
+    save = np.savez
+
+    def full(stream: BinaryIO, **parts: np.ndarray) -> None:
+        if len(list((tmp_path / "full").rglob("*.npz"))) == 3:
+            stream.write(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(stream, **parts)
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        simulated(tmp_path / "full", 7, 1, checked=0)
+    assert len(list((tmp_path / "full").rglob("*.npz"))) == 3
+    assert not list((tmp_path / "full").rglob(".*"))
+    monkeypatch.setattr(np, "savez", save)
+    assert (values(tmp_path / "full", 7, 1) == whole).all()
 
 
 def test_only_what_is_missing_is_simulated(tmp_path: Path, engine: Callable[..., None]) -> None:
