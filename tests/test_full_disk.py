@@ -16,7 +16,8 @@ from geocal_core.settings import as_config
 from geocal_core.stages import STAGES
 from geocal_core.store import Store
 
-# One stage for each kind of file: H5, SQLite, parquet, npz, the package (of values kept before), the fit's folder, the report's, and the areas of worker processes.
+# One stage for each kind of file: H5, SQLite, parquet, npz, the package (of values kept before), the folders of the fit and of
+# the report, and the areas of worker processes.
 LIMITS = {
     "cps": 60_000,
     "target_db": 60_000,

@@ -1,4 +1,4 @@
-"""Weights for a sample that meet its targets: ``fit``, the dense ``rake``, ``select`` for an exact size, and the ``scorecard``."""
+"""Weights for a sample that meet its targets: ``fit``, the dense ``rake``, ``select`` for an exact size, the ``scorecard``."""
 
 from geocal_core.fit.conflicts import Conflicts, conflicts
 from geocal_core.fit.fitting import FitResult, fit
