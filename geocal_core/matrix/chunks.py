@@ -30,7 +30,7 @@ from geocal_core.places.states import state_of_fips
 from geocal_core.progress import Reporter
 from geocal_core.seeds import generator
 
-CHUNK_COLUMNS = 48_000
+CHUNK_COLUMNS = 32_000
 NEW_YORK = 36
 OF_NEW_YORK = 20_000
 """Columns of a chunk of New York, whose law of another year takes a process half as much memory again."""

@@ -12,9 +12,9 @@ from geocal_core.errors import ConfigError
 from geocal_core.matrix.chunks import CHUNK_COLUMNS
 
 GB = 10**9
-OF_A_PROCESS = 1_300_000_000
-"""Bytes of a process that simulates, beside its chunk: the engine with New York's system of an earlier year."""
-OF_A_SIMULATED_COLUMN = 30_000
+OF_A_PROCESS = 1_800_000_000
+"""Bytes of a process that simulates, beside its chunk: the engine, New York's system of an earlier year, the layers."""
+OF_A_SIMULATED_COLUMN = 50_000
 """Bytes of a column in the chunk that is being simulated."""
 OF_A_COLUMN = 320
 """Bytes of a column while the package is put together."""
