@@ -31,6 +31,7 @@ import numpy as np
 from demo import descendants, memory_mb
 from dependence import asked
 
+from geocal_core.engine import layers
 from geocal_core.engine.copies import BASELINE, Copies, Question
 from geocal_core.engine.layers import Nation, nation_layer, state_layer
 from geocal_core.engine.place import places_of_columns
@@ -179,7 +180,8 @@ _shared: list[tuple[Nation, Copies]] = []
 
 
 def state_layers(store: Store) -> None:
-    """The layers of the nation and of all states, for about 70 variables, two processes."""
+    """The layers of the nation and of all states, the small ones too, for about 70 variables, two processes."""
+    layers.COST_OF_A_LAYER = (0, 0)
     known = tax_benefit_system().variables
     amounts = [name for name in asked() if known[name].value_type in (float, int, bool)]
     variables = tuple(sorted(amounts)[:: max(1, len(amounts) // VARIABLES)][:VARIABLES])
