@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from geocal_core.engine.takeup import TakeUp
 from geocal_core.errors import ConfigError
 from geocal_core.places.crosswalk import ColumnPlaces
-from geocal_core.population import ENTITIES, Population
+from geocal_core.population import ENTITIES, IMPUTED, Population
 
 PLACE_INPUTS = (
     "block_geoid",
@@ -38,6 +38,8 @@ PLACE_INPUTS = (
     "zip_code",
 )
 """The engine's inputs that say where a household lives."""
+
+_LEFT_BEHIND = (*PLACE_INPUTS, IMPUTED)
 
 LOCAL_INPUTS = ("block_geoid", "congressional_district_geoid", "county_fips", "place_fips", "zip_code")
 """Those of them that a copy is given and that may differ within a state."""
@@ -153,9 +155,12 @@ def known_counties() -> frozenset[str]:
 
 
 def in_state(population: Population, state_fips: ArrayLike) -> Population:
-    """The same households living in a state (a scalar, or one for each household), and no longer where they were."""
+    """The same households living in a state (a scalar, or one for each household), and no longer where they were.
+
+    What the file tells of the records themselves is left out, in copies too: the engine has no such inputs.
+    """
     fips = np.broadcast_to(np.asarray(state_fips, dtype=np.int32), (population.count("household"),))
-    return population.without(PLACE_INPUTS).with_variables("household", {"state_fips": fips.copy()})
+    return population.without(_LEFT_BEHIND).with_variables("household", {"state_fips": fips.copy()})
 
 
 def at_place(base: Population, households: ArrayLike, clones: ArrayLike, places: Places, takeup: TakeUp) -> Population:
@@ -195,7 +200,7 @@ def at_place(base: Population, households: ArrayLike, clones: ArrayLike, places:
             f"clone {int(number.max())} of {base.count('person'):,} persons cannot be numbered for the engine",
             "use fewer clones, or a smaller stratified file",
         )
-    copies = base.take(positions).without(PLACE_INPUTS).with_variables("household", places.inputs)
+    copies = base.take(positions).without(_LEFT_BEHIND).with_variables("household", places.inputs)
     rows = base.rows_of(positions)
     ids = {entity: number[copies.household_of(entity)] * base.count(entity) + rows[entity] for entity in ENTITIES}
     return takeup.draw(copies.numbered(ids), positions, number, places.state)

@@ -144,19 +144,24 @@ def effective_sample_size(weights: Floats) -> float:
     return float(np.sum(weights)) ** 2 / squares if squares > 0 else 0.0
 
 
-def weight_summary(weights: Floats, district: NDArray[np.integer] | None = None) -> dict[str, float]:
+def weight_summary(
+    weights: Floats, district: NDArray[np.integer] | None = None, imputed: Bools | None = None
+) -> dict[str, float]:
     """Quality of weights, and of those of the districts where they are given.
 
     Parameters
     ----------
     weights : ndarray of float64, shape (n_columns,)
     district : ndarray of int, shape (n_columns,), optional
+    imputed : ndarray of bool, shape (n_columns,), optional
+        Which columns are of households with an imputed tax return.
 
     Returns
     -------
     dict
-        columns, kept, sum, largest and its share of the sum, effective_sample_size, and the share of the sum that the largest
-        1 % of the kept hold. For districts: their number, how many kept nothing, the least, fifth percentile and median of
+        columns, kept, sum, largest and its share of the sum, effective_sample_size, the share of the sum that the largest
+        1 % of the kept hold, and the shares of the sum and of the kept that are imputed (NaN if that is unknown). For
+        districts: their number, how many kept nothing, the least, fifth percentile and median of
         their kept columns and of their effective sample sizes, the largest share of a district's sum that one column holds,
         and the share that the largest weight of all holds in its district.
     """
@@ -173,6 +178,8 @@ def weight_summary(weights: Floats, district: NDArray[np.integer] | None = None)
         "largest_share": largest / total if total > 0 else 0.0,
         "top_1_percent_share": float(top.sum()) / total if total > 0 else 0.0,
         "effective_sample_size": effective_sample_size(weights),
+        "imputed_share": _share_of(imputed, weights),
+        "imputed_share_of_kept": _share_of(imputed, (weights > 0).astype(np.float64)),
     }
     if district is not None and len(weights):
         table = district_table(weights, district)
@@ -188,18 +195,31 @@ def weight_summary(weights: Floats, district: NDArray[np.integer] | None = None)
     return summary
 
 
+def _share_of(which: Bools | None, amounts: Floats) -> float:
+    """Share of a sum that some of its terms make up; 0 of a sum of 0, NaN if they are unknown."""
+    if which is None:
+        return float("nan")
+    total = float(amounts.sum())
+    return float(amounts[which].sum()) / total if total > 0 else 0.0
+
+
 def _low_end(name: str, values: NDArray[Any]) -> dict[str, float]:
     """Least, fifth percentile and median."""
     found = zip(("least", "p5", "median"), np.quantile(values, [0.0, 0.05, 0.5]).tolist(), strict=True)
     return {f"{name}_{part}": value for part, value in found}
 
 
-def district_table(weights: Floats, district: NDArray[np.integer]) -> pd.DataFrame:
-    """A row for each district: district, columns, kept, sum, largest, largest_share (of its sum), effective_sample_size."""
+def district_table(weights: Floats, district: NDArray[np.integer], imputed: Bools | None = None) -> pd.DataFrame:
+    """A row for each district: district, columns, kept, sum, largest, largest_share (of its sum), effective_sample_size,
+    imputed_share (of its sum; NaN if it is unknown which columns are imputed).
+    """
     codes, place = np.unique(district, return_inverse=True)
     total, squares = (np.bincount(place, weights=values, minlength=len(codes)) for values in (weights, weights**2))
     largest = np.zeros(len(codes))
     np.maximum.at(largest, place, weights)
+    in_imputed = np.full(len(codes), np.nan)
+    if imputed is not None:
+        in_imputed = np.bincount(place[imputed], weights=weights[imputed], minlength=len(codes))
     return pd.DataFrame(
         {
             "district": codes,
@@ -209,6 +229,7 @@ def district_table(weights: Floats, district: NDArray[np.integer]) -> pd.DataFra
             "largest": largest,
             "largest_share": np.divide(largest, total, out=np.zeros(len(codes)), where=total > 0),
             "effective_sample_size": np.divide(total**2, squares, out=np.zeros(len(codes)), where=squares > 0),
+            "imputed_share": in_imputed / np.where(total > 0, total, 1.0),
         }
     )
 

@@ -26,7 +26,14 @@ _SHARES = {
     "max": "max",
 }
 _ZERO = {"zero_median": "zero: median", "zero_max": "zero: max"}
-_PERCENT_WEIGHTS = ("largest_share", "top_1_percent_share", "largest_share_of_district", "largest_share_of_its_district")
+_PERCENT_WEIGHTS = (
+    "largest_share",
+    "top_1_percent_share",
+    "imputed_share",
+    "imputed_share_of_kept",
+    "largest_share_of_district",
+    "largest_share_of_its_district",
+)
 
 Show = Callable[[Any], str]
 
@@ -109,7 +116,9 @@ def _errors(rows: pd.DataFrame, labels: dict[str, pd.Series]) -> str:
 
 def _facts(shows: dict[str, Show], figures: dict[str, float]) -> str:
     return _grid(
-        ["figure", "value"], [(name.replace("_", " "), show(figures[name])) for name, show in shows.items()], [str, str]
+        ["figure", "value"],
+        [(name.replace("_", " "), show(figures[name]) or "unknown") for name, show in shows.items()],
+        [str, str],
     )
 
 

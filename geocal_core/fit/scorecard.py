@@ -8,6 +8,7 @@ is in ``rendering``.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,13 +95,14 @@ def scorecard(
     weights: ArrayLike,
     targets: pd.DataFrame | None = None,
     district: NDArray[np.integer] | None = None,
+    imputed: NDArray[np.bool_] | None = None,
 ) -> Scorecard:
     """Judge weights by the targets that they were fitted to and by those that were held out.
 
     Parameters
     ----------
     fitted : Package or Problem
-        What was fitted. A package brings its own targets and districts.
+        What was fitted. A package brings its own targets, districts and, where it knows them, imputed records.
     weights : array_like of float, shape (n_columns,)
         Not negative.
     targets : DataFrame, optional
@@ -108,6 +110,8 @@ def scorecard(
         ``geo_level``, ``geographic_id``, ``value`` and ``held_out``. Without it there is one level and one family.
     district : ndarray of int, shape (n_columns,), optional
         For a problem, the district of each column.
+    imputed : ndarray of bool, shape (n_columns,), optional
+        For a problem, which columns are of households with an imputed tax return; without it their share is unknown.
 
     Raises
     ------
@@ -115,24 +119,28 @@ def scorecard(
         If lengths differ, or a weight is negative or not finite.
     """
     if isinstance(fitted, Package):
-        targets, district = fitted.targets, fitted.district
+        targets, district, imputed = fitted.targets, fitted.district, fitted.imputed_columns
         fitted = problem(fitted.matrix, targets, fitted.initial_weights)
     w = np.asarray(weights, dtype=np.float64)
-    _check(fitted, w, targets, district)
+    _check(fitted, w, targets, {"districts": district, "imputed records": imputed})
     estimate = fitted.all_estimates(w)
     errors = error_table(_nameless(fitted) if targets is None else targets, estimate, fitted.supported)
     return Scorecard(
         errors=errors,
         table=_table(errors),
-        weights=weight_summary(w, district),
+        weights=weight_summary(w, district, imputed),
         columns=np.sort(w[w > 0])[::-1],
-        districts=district_table(w[:0], np.zeros(0, dtype=np.int64)) if district is None else district_table(w, district),
+        districts=district_table(w[:0], np.zeros(0, dtype=np.int64))
+        if district is None
+        else district_table(w, district, imputed),
         sums=additivity(errors),
         optimality=_optimality(fitted, w, estimate[fitted.fitted]),
     )
 
 
-def _check(fitted: Problem, weights: Floats, targets: pd.DataFrame | None, district: NDArray[np.integer] | None) -> None:
+def _check(
+    fitted: Problem, weights: Floats, targets: pd.DataFrame | None, of_columns: Mapping[str, NDArray[Any] | None]
+) -> None:
     if weights.shape != (fitted.n_columns,):
         raise ArtifactError(f"there are {fitted.n_columns} columns and weights of shape {weights.shape}")
     bad = ~np.isfinite(weights) | (weights < 0)
@@ -141,8 +149,9 @@ def _check(fitted: Problem, weights: Floats, targets: pd.DataFrame | None, distr
         raise ArtifactError(f"the weight of column {column} is {weights[column]}", "weights must be finite and not negative")
     if targets is not None and len(targets) != len(fitted.all_targets):
         raise ArtifactError(f"the problem has {len(fitted.all_targets)} targets and the table tells of {len(targets)}")
-    if district is not None and district.shape != weights.shape:
-        raise ArtifactError(f"there are {fitted.n_columns} columns and districts of shape {district.shape}")
+    for name, array in of_columns.items():
+        if array is not None and array.shape != weights.shape:
+            raise ArtifactError(f"there are {fitted.n_columns} columns and {name} of shape {array.shape}")
 
 
 def _nameless(fitted: Problem) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,7 @@ def fit_package(
     output.mkdir(parents=True)
     shutil.copyfile(live, output / CHECKPOINT)
     fitted = problem(matrix, targets, start, tolerance=tolerance, importance=importance, loss=loss)
-    card = scorecard(fitted, result.weights, targets, opened.district)
+    card = scorecard(fitted, result.weights, targets, opened.district, opened.imputed_columns)
     write_scorecard(output, card)
     facts = {
         "package_digest": opened.digest,
@@ -196,6 +197,7 @@ def _check(result: FitResult, reporter: Reporter, warm: bool) -> None:
 
 def _numbers(result: FitResult, card: Scorecard) -> dict[str, Value]:
     held, quality = result.diagnostics["held_out"], card.weights
+    imputed = quality["imputed_share"]
     return {
         "loss": result.loss,
         "gated_loss": result.gated_loss,
@@ -217,6 +219,7 @@ def _numbers(result: FitResult, card: Scorecard) -> dict[str, Value]:
         "effective_sample_size": quality["effective_sample_size"],
         "effective_sample_size_of_district_least": quality["effective_sample_size_of_district_least"],
         "top_1_percent_share": quality["top_1_percent_share"],
+        "imputed_share": "unknown" if isnan(imputed) else imputed,
         "loss_slope": card.optimality["loss_slope"],
         "districts_empty": int(quality["districts_empty"]),
         "kept_per_district_least": int(quality["kept_per_district_least"]),

@@ -27,7 +27,7 @@ from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError
 from geocal_core.impute.forest import impute_in_sequence
 from geocal_core.impute.sampling import inclusion_probabilities, systematic_sample
-from geocal_core.population import Population, link_name, read_h5, stack, write_h5
+from geocal_core.population import IMPUTED, Population, link_name, read_h5, stack, write_h5
 from geocal_core.population.population import Column
 from geocal_core.progress import Value
 from geocal_core.settings import ExtendedCpsSettings
@@ -78,13 +78,14 @@ def build(context: StageContext) -> dict[str, Value]:
     cps = with_zeros(cps, _RULES.loc[_RULES["asked"] == "no", "variable"])
     puf = with_zeros(puf, KINDS)
     copy, imputed = impute_returns(cps, puf, settings, worker_count())
-    extended = double(cps, copy)
+    extended = double(cps, copy, imputed)
     write_h5(extended, context.output, {"source": "CPS ASEC and IRS PUF", "halves": "survey, survey with imputed returns"})
     wages = "employment_income_before_lsr"
     return {
         "households": extended.count("household"),
         "persons": extended.count("person"),
         "returns_imputed": int(imputed.sum()),
+        "households_imputed": int(np.count_nonzero(extended[IMPUTED])),
         "weighted_returns_imputed": float(cps.weights[cps.household_of("tax_unit")] @ imputed),
         "weighted_households": float(extended.weights.sum()),
         "wages_survey_half": _weighted_total(cps, wages),
@@ -92,15 +93,24 @@ def build(context: StageContext) -> dict[str, Value]:
     }
 
 
-def double(cps: Population, copy: Population) -> Population:
+def double(cps: Population, copy: Population, imputed: NDArray[np.bool_]) -> Population:
     """Survey and copy in one file: weights halved, household ids of the copy raised above those of the survey.
+
+    ``has_imputed_return`` tells the households of the copy with an imputed return from all others; in a household of the copy
+    that files none, nothing is imputed.
 
     Parameters
     ----------
     cps, copy : Population
         The same households and variables, in the same order.
+    imputed : ndarray of bool, shape (n_tax_units,)
+        Which returns of the copy are imputed.
     """
-    extended = stack([half.with_variables("household", {"household_weight": half.weights / 2}) for half in (cps, copy)])
+    in_copy = cps.to_household(imputed, "tax_unit") > 0
+    halves = ((cps, np.zeros_like(in_copy)), (copy, in_copy))
+    extended = stack(
+        [half.with_variables("household", {"household_weight": half.weights / 2, IMPUTED: told}) for half, told in halves]
+    )
     ids = cps.ids("household")
     both = np.concatenate([ids, ids + int(ids.max()) + 1])
     links = both[extended.group_of_person("household")]

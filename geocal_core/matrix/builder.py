@@ -29,7 +29,7 @@ from geocal_core.matrix.variants import Variants
 from geocal_core.places.assignment import Geography, read_geography
 from geocal_core.places.crosswalk import ColumnPlaces, Crosswalk
 from geocal_core.places.states import state_of_fips
-from geocal_core.population import Population, read_h5
+from geocal_core.population import IMPUTED, Population, read_h5
 from geocal_core.stages import code_version, engine_version, stage_named
 from geocal_core.targets.select import load_targets
 from geocal_core.targets.selection import read_selection, selected
@@ -91,6 +91,7 @@ def build(context: StageContext) -> dict[str, Value]:
             "code": code_version("calibration_package"),
             "inputs": dict(context.input_digests),
         },
+        imputed=np.asarray(base[IMPUTED], dtype=np.bool_) if IMPUTED in base else None,
     )
     facts = {f"reported_{program}": share for program, share in takeup.reported.items()}
     return _checked(context) | facts | {"quantities": len(quantities), "columns_simulated_twice": checked}

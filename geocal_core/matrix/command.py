@@ -205,12 +205,13 @@ def _contents_in_text(held: Mapping[str, Any]) -> str:
     from geocal_core.targets.layout import Column, figure, laid_out
 
     sizes, matrix = held["dimensions"], held["matrix"]
-    stored, explicit = matrix["values_stored"], matrix["explicit_nonzeros"]
+    stored, explicit, imputed = matrix["values_stored"], matrix["explicit_nonzeros"], sizes["n_imputed_records"]
     lines = [
         f"{held['folder']}  {held['digest'][:16]}",
         f"{sizes['n_targets']:,} targets of {sizes['n_quantities']:,} quantities, {sizes['n_columns']:,} columns: "
         f"{sizes['n_records']:,} households x {sizes['n_clones']:,} clones in {sizes['n_districts']:,} districts, "
         f"{sizes['n_counties']:,} counties, {sizes['n_states']:,} states",
+        f"{'an unknown number' if imputed is None else f'{imputed:,}'} of the households with an imputed tax return",
         f"{stored:,} values stored, {matrix['atoms']:,} atoms, {explicit:,} non-zeros of the explicit matrix",
         f"{_bytes(held['parts']['total'])} on disk, {_bytes(matrix['factored_bytes'])} in memory, "
         f"{_bytes(matrix['explicit_bytes'])} as explicit matrix",

@@ -34,6 +34,7 @@ def contents(package: Package) -> dict[str, Any]:
             "n_districts": len(np.unique(package.district)),
             "n_states": len(np.unique(package.state)),
             "n_counties": len(package.counties),
+            "n_imputed_records": None if package.imputed is None else int(package.imputed.sum()),
             "weight": float(package.initial_weights.sum()),
         },
         "parts": {**package.sizes, "total": sum(package.sizes.values())},

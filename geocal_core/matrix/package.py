@@ -24,7 +24,7 @@ from geocal_core.matrix.variants import Variants
 from geocal_core.store import canonical_json, digest_bytes, digest_path, size_of
 from geocal_core.targets.selection import read_selection, selected
 
-FORMAT = 3  # 1 had no column held_out; 2 held the explicit matrix
+FORMAT = 3  # 1 had no column held_out; 2 held the explicit matrix; imputed.npy may be missing, and was from earlier ones
 _REMEDY = "materialise calibration_package again"
 _NUMBERS = ("n_targets", "n_columns", "n_records", "n_clones", "n_quantities", "year", "seed")
 _TYPES: Mapping[str, tuple[str, ...]] = {
@@ -38,6 +38,7 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
     "variants/data": ("float32",),
     "variants/first": ("int64",),
 }
+_IMPUTED = "imputed"  # an array that a package has only where the file of households tells it
 _TABLES = ("targets.parquet", "quantities.parquet")
 _QUANTITY_COLUMNS = ("text", "variable", "constraints", "group")
 
@@ -54,6 +55,7 @@ def write_package(
     county: Counties,
     household_id: NDArray[np.integer],
     facts: Mapping[str, Any],
+    imputed: NDArray[np.bool_] | None = None,
 ) -> None:
     """Write a package into a new folder, the manifest last.
 
@@ -79,6 +81,8 @@ def write_package(
     facts : mapping
         JSON-able facts on how it was made, kept in the manifest: ``year`` (of targets and values), ``seed`` (of the take-up
         draws) and whatever else helps to trace it.
+    imputed : ndarray of bool, shape (n_records,), optional
+        Whether a tax return of the household is imputed; left out where that is unknown.
 
     Raises
     ------
@@ -102,6 +106,8 @@ def write_package(
     (folder / "variants").mkdir(parents=True)
     for name, array in arrays.items():
         _save(folder / f"{name}.npy", array, _TYPES[name][0])
+    if imputed is not None:
+        _save(folder / f"{_IMPUTED}.npy", imputed, "bool")
     for group, ordinal in enumerate(variants.ordinal):
         if ordinal is not None:
             _save(folder / f"variants/ordinal_{group}.npy", ordinal, str(ordinal.dtype))
@@ -145,6 +151,8 @@ class Package:
     county_index, counties : ndarray of uint16, shape (n_columns,), and of S5
         County of each column as its position among the counties.
     household_id : ndarray of int64, shape (n_records,)
+    imputed : ndarray of bool, shape (n_records,), or None
+        Whether a tax return of the household is imputed; None where the package does not say.
     n_records, n_clones : int
         Column = clone * n_records + position of the household.
     manifest : mapping
@@ -160,6 +168,7 @@ class Package:
     county_index: NDArray[np.uint16]
     counties: NDArray[np.bytes_]
     household_id: NDArray[np.int64]
+    imputed: NDArray[np.bool_] | None
     n_records: int
     n_clones: int
     manifest: Mapping[str, Any]
@@ -184,6 +193,8 @@ class Package:
         if verify:
             _verify(folder, manifest)
         arrays = {name: _read_array(folder, name, types) for name, types in _TYPES.items()}
+        if f"{_IMPUTED}.npy" in manifest["digests"]:
+            arrays[_IMPUTED] = _read_array(folder, _IMPUTED, ("bool",))
         targets, quantities = (_read_table(folder, name) for name in _TABLES)
         lengths = {
             "targets.parquet": (len(targets), manifest["n_targets"]),
@@ -194,6 +205,8 @@ class Package:
             "household_id.npy": (len(arrays["household_id"]), manifest["n_records"]),
             "manifest.json": (manifest["n_records"] * manifest["n_clones"], manifest["n_columns"]),
         }
+        if _IMPUTED in arrays:
+            lengths["imputed.npy"] = (len(arrays[_IMPUTED]), manifest["n_records"])
         for part, (length, expected) in lengths.items():
             if length != expected:
                 raise ArtifactError(f"{folder / part} has length {length} where the package has {expected}", _REMEDY)
@@ -210,6 +223,7 @@ class Package:
             county_index=np.asarray(arrays["county"]),
             counties=np.asarray(arrays["counties"]),
             household_id=np.asarray(arrays["household_id"]),
+            imputed=np.asarray(arrays[_IMPUTED]) if _IMPUTED in arrays else None,
             n_records=manifest["n_records"],
             n_clones=manifest["n_clones"],
             manifest=manifest,
@@ -229,6 +243,11 @@ class Package:
     def county(self) -> NDArray[np.bytes_]:
         """County of each column, S5."""
         return self.counties[self.county_index]
+
+    @property
+    def imputed_columns(self) -> NDArray[np.bool_] | None:
+        """Whether each column is of a household with an imputed tax return, shape (n_columns,); None where that is unknown."""
+        return None if self.imputed is None else np.tile(self.imputed, self.n_clones)
 
     @property
     def year(self) -> int:

@@ -18,6 +18,9 @@ from geocal_core.errors import ArtifactError, ConfigError
 GROUPS = ("household", "tax_unit", "spm_unit", "family", "marital_unit")
 ENTITIES = ("person", *GROUPS)
 
+IMPUTED = "has_imputed_return"
+"""Household variable: whether any tax return of the household is imputed. A fact on the record, no input of the engine."""
+
 Column = NDArray[np.generic]
 Positions = NDArray[np.int64]
 

@@ -112,7 +112,7 @@ def measure(package: Package, folder: Path, worst: int) -> Measures:
         fitted=Scores.of(errors[~errors["held_out"]], worst),
         held_out=Scores.of(errors[errors["held_out"]], worst),
         sums=additivity(errors),
-        weights=weight_summary(weights, package.district),
+        weights=weight_summary(weights, package.district, package.imputed_columns),
         history=_read_history(folder),
         config=config,
     )

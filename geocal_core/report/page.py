@@ -227,6 +227,7 @@ def _weights(measures: Measures) -> str:
             ("Its share of the sum", percent(weights["largest_share"])),
             ("Its share of its district", percent(weights["largest_share_of_its_district"])),
             ("Held by the largest 1 %", percent(weights["top_1_percent_share"])),
+            ("Held by records with imputed tax returns", percent(weights["imputed_share"])),
             ("Districts", number(weights["districts"])),
             ("Districts without a record", number(weights["districts_empty"])),
             ("Kept per district, least", number(weights["kept_per_district_least"])),

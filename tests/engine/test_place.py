@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geocal_core.engine import place as place_module
-from geocal_core.engine.place import NO_ZIP_CODE, PLACE_INPUTS, Places, at_place
+from geocal_core.engine.place import NO_ZIP_CODE, PLACE_INPUTS, Places, at_place, in_state
 from geocal_core.engine.takeup import TakeUp
 from geocal_core.errors import ConfigError
-from geocal_core.population import ENTITIES, GROUPS, Population, id_name, link_name
+from geocal_core.population import ENTITIES, GROUPS, IMPUTED, Population, id_name, link_name
 from tests.engine.households import make_population
 from tests.engine.placing import copies_in, places_in
 
@@ -60,6 +60,7 @@ def test_copies_are_numbered_by_clone_and_position_in_every_file() -> None:
 
 def test_the_place_of_the_survey_is_left_behind() -> None:
     surveyed = BASE.with_variables("household", {name: np.full(40, "x") for name in PLACE_INPUTS if name != "state_fips"})
+    surveyed = surveyed.with_variables("household", {IMPUTED: np.arange(40) % 2 == 0})
     copies = at_place(surveyed, [0, 1], [0, 0], places_in([48, 2]), TakeUp.of(surveyed))
     assert set(copies.tables["household"]) & set(PLACE_INPUTS) == {
         "state_fips",
@@ -70,6 +71,8 @@ def test_the_place_of_the_survey_is_left_behind() -> None:
         "zip_code",
     }
     assert copies["state_fips"].tolist() == [48, 2]
+    assert IMPUTED not in copies
+    assert IMPUTED not in in_state(surveyed, 48)
 
 
 def test_a_zip_code_is_told_in_los_angeles_county_alone() -> None:

@@ -96,7 +96,8 @@ def test_effective_sample_size_of_equal_weights_is_their_number() -> None:
 
 
 def test_weights_are_summed_up_by_district() -> None:
-    summary = weight_summary(np.array([1.0, 0.0, 3.0, 0.0, 4.0]), np.array([101, 101, 102, 103, 102]))
+    imputed = np.array([True, True, False, True, True])
+    summary = weight_summary(np.array([1.0, 0.0, 3.0, 0.0, 4.0]), np.array([101, 101, 102, 103, 102]), imputed)
     assert summary == {
         "columns": 5,
         "kept": 3,
@@ -105,6 +106,8 @@ def test_weights_are_summed_up_by_district() -> None:
         "largest_share": 0.5,
         "top_1_percent_share": 0.5,
         "effective_sample_size": pytest.approx(64 / 26),
+        "imputed_share": 5 / 8,
+        "imputed_share_of_kept": pytest.approx(2 / 3),
         "districts": 3,
         "districts_empty": 1,
         "kept_per_district_least": 0,
@@ -141,7 +144,7 @@ def test_weights_are_summed_up_as_by_hand_whatever_their_order(columns: list[tup
     again = weight_summary(weights[shuffled], district[shuffled])
     for name, value in summary.items():
         if name != "largest_share_of_its_district":  # of equal weights, the first counts
-            assert again[name] == pytest.approx(value)
+            assert again[name] == pytest.approx(value, nan_ok=True)
 
 
 def test_levels_are_compared_where_all_parts_are_there() -> None:

@@ -28,7 +28,8 @@ def package(tmp_path: Path, package_parts: dict[str, Any]) -> Package:
     targets = package_parts["targets"].copy()
     targets.loc[1, "value"] = 0.0
     targets["held_out"] = np.arange(len(targets)) % 5 == 3
-    write_package(tmp_path / "package", **{**package_parts, "targets": targets})
+    imputed = np.arange(40) % 3 > 0
+    write_package(tmp_path / "package", **{**package_parts, "targets": targets}, imputed=imputed)
     return Package.open(tmp_path / "package")
 
 
@@ -81,6 +82,30 @@ def test_weights_and_districts_are_described(package: Package, weights: np.ndarr
     assert card.weights["kept"] == np.count_nonzero(weights) == len(card.columns)
 
 
+def test_the_weight_of_imputed_records_is_told_overall_and_by_district(package: Package, weights: np.ndarray) -> None:
+    card = scorecard(package, weights)
+    frame = pd.DataFrame({"w": weights, "district": package.district, "imputed": [i % 40 % 3 > 0 for i in range(len(weights))]})
+    imputed = frame[frame["imputed"]]
+    assert card.weights["imputed_share"] == pytest.approx(imputed["w"].sum() / weights.sum())
+    assert card.weights["imputed_share_of_kept"] == pytest.approx((imputed["w"] > 0).sum() / (weights > 0).sum())
+    shares = imputed.groupby("district")["w"].sum() / frame.groupby("district")["w"].sum()
+    assert card.districts["imputed_share"].tolist() == pytest.approx(shares.tolist())
+    assert f"| imputed share | {100 * card.weights['imputed_share']:.2f} % |" in markdown(card)
+
+
+def test_what_is_not_known_to_be_imputed_is_unknown_and_not_nothing(
+    package: Package, package_parts: dict[str, Any], weights: np.ndarray, tmp_path: Path
+) -> None:
+    write_package(tmp_path / "untold", **package_parts)
+    card = scorecard(Package.open(tmp_path / "untold"), weights)
+    told = _read(tmp_path / "a", card)
+    assert [told["weights"][name] for name in ("imputed_share", "imputed_share_of_kept")] == [None, None]
+    assert "| imputed share | unknown |" in (tmp_path / "a" / "scorecard.md").read_text()
+    assert pd.read_csv(tmp_path / "a" / "scorecard_districts.csv")["imputed_share"].isna().all()
+    assert scorecard(package, 0 * weights).weights["imputed_share"] == 0
+    assert scorecard(package, np.where(package.imputed_columns, weights, 0)).weights["imputed_share"] == 1
+
+
 def test_levels_add_up_to_rounding(package: Package, weights: np.ndarray) -> None:
     gaps = scorecard(package, weights).additivity
     assert set(gaps) == {"national_gap", "state_gap"}
@@ -93,7 +118,9 @@ def test_the_order_of_targets_and_columns_does_not_matter(package: Package, weig
     rows, columns = rng.permutation(len(package.targets)), rng.permutation(package.n_columns)
     matrix, targets = package.matrix.tocsr()[rows][:, columns], package.targets.iloc[rows].reset_index(drop=True)
     made = problem(matrix, targets, package.initial_weights[columns])
-    other = scorecard(made, weights[columns], targets, package.district[columns])
+    imputed = package.imputed_columns
+    assert imputed is not None
+    other = scorecard(made, weights[columns], targets, package.district[columns], imputed[columns])
     pd.testing.assert_frame_equal(other.table, card.table, rtol=1e-9)
     pd.testing.assert_frame_equal(other.districts, card.districts, rtol=1e-12)
     assert other.weights == pytest.approx(card.weights)
@@ -188,6 +215,7 @@ def test_a_full_disk_leaves_nothing(name: str, package: Package, weights: np.nda
         (lambda p: scorecard(p, -np.ones(60)), "the weight of column 0 is -1"),
         (lambda p: scorecard(p, np.ones(60), pd.DataFrame({"name": ["a"]})), "12 targets and the table tells of 1"),
         (lambda p: scorecard(p, np.ones(60), district=np.ones(3, int)), r"districts of shape \(3,\)"),
+        (lambda p: scorecard(p, np.ones(60), imputed=np.ones(3, bool)), r"imputed records of shape \(3,\)"),
     ],
 )
 def test_what_does_not_fit_is_refused(call: Callable[[Problem], object], words: str, small: Problem) -> None:

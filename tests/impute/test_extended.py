@@ -12,7 +12,7 @@ from scipy import stats
 
 from geocal_core.errors import ArtifactError
 from geocal_core.impute import extended
-from geocal_core.population import Population, read_h5, write_h5
+from geocal_core.population import IMPUTED, Population, read_h5, write_h5
 from geocal_core.settings import ExtendedCpsSettings
 from geocal_core.surveys import entities, social_security
 from tests.impute.conftest import INCOMES, survey
@@ -41,7 +41,7 @@ def puf() -> Population:
 
 @pytest.fixture(scope="module")
 def doubled(cps: Population, puf: Population) -> Population:
-    return extended.double(cps, extended.impute_returns(cps, puf, SETTINGS, 1)[0])
+    return extended.double(cps, *extended.impute_returns(cps, puf, SETTINGS, 1))
 
 
 def half(population: Population, number: int) -> Population:
@@ -68,6 +68,19 @@ def test_first_half_is_the_survey(cps: Population, doubled: Population) -> None:
     for name in ("partnership_income", "charitable_cash_donations"):
         assert not np.any(first[name])
         assert np.any(half(doubled, 1)[name])
+
+
+def test_the_file_tells_which_households_have_an_imputed_return(cps: Population, doubled: Population) -> None:
+    """Those of the copy with a unit that files, and no other: their wages may differ from the survey's, all others' do not."""
+    files = extended.files_return(cps, extended.returns_of(cps), TAXABLE)
+    filing = np.isin(np.arange(N), cps.household_of("tax_unit")[files])
+    told = np.asarray(doubled[IMPUTED])
+    assert told.dtype == bool
+    assert told.tolist() == [False] * N + filing.tolist()
+    assert 0 < filing.sum() < N
+    wages = doubled.to_household(doubled["employment_income_before_lsr"], "person").reshape(2, N)
+    assert (wages[0] == wages[1])[~filing].all()
+    assert (wages[0] != wages[1])[filing].mean() > 0.5
 
 
 def test_only_returns_are_imputed_and_dependents_keep_what_they_reported(cps: Population, doubled: Population) -> None:
@@ -202,6 +215,7 @@ def test_same_seed_same_bytes_for_any_number_of_workers(
         context = stage_context(ExtendedCpsSettings(trees=5), inputs, f"extended_{workers}")
         numbers = extended.build(context)
         assert numbers["households"] == 2 * N
+        assert numbers["households_imputed"] == np.count_nonzero(read_h5(context.output)[IMPUTED]) > 0
         assert float(numbers["weighted_households"]) == pytest.approx(cps.weights.sum(), rel=1e-6)
         outputs.append(context.output.read_bytes())
     assert outputs[0] == outputs[1]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.impute import stratify
-from geocal_core.population import Population, read_h5, write_h5
+from geocal_core.population import IMPUTED, Population, read_h5, write_h5
 from geocal_core.settings import StratifiedCpsSettings
 from tests.impute.conftest import survey
 
@@ -108,6 +108,7 @@ def written(tmp_path: Path, extended: Population, agi: np.ndarray, ids: np.ndarr
 def test_stage_keeps_ids_and_values_and_gives_the_same_bytes(
     extended: Population, agi: np.ndarray, tmp_path: Path, stage_context: Context
 ) -> None:
+    extended = extended.with_variables("household", {IMPUTED: np.random.default_rng(13).random(N) < 0.4})
     inputs = written(tmp_path, extended, agi)
     outputs = []
     for run in ("one", "two"):
@@ -120,7 +121,7 @@ def test_stage_keeps_ids_and_values_and_gives_the_same_bytes(
     places = np.searchsorted(extended.ids("household"), sample.ids("household"))
     assert (extended.ids("household")[places] == sample.ids("household")).all()
     original = extended.take(places)
-    for name in ("age", "tax_unit_role_input", "taxable_interest_income"):
+    for name in ("age", "tax_unit_role_input", "taxable_interest_income", IMPUTED):
         assert (np.asarray(sample[name]) == np.asarray(original[name], dtype=sample[name].dtype)).all()
     assert numbers["households"] == 200
     assert float(numbers["weighted_households"]) == pytest.approx(extended.weights.sum(), rel=1e-6)

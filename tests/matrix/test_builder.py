@@ -16,7 +16,7 @@ from geocal_core.matrix import builder, needs
 from geocal_core.matrix.chunks import Chunk, Work
 from geocal_core.matrix.package import Package
 from geocal_core.places.assignment import Geography
-from geocal_core.population import write_h5
+from geocal_core.population import IMPUTED, Population, write_h5
 from geocal_core.progress import Silent
 from geocal_core.settings import PackageSettings
 from geocal_core.store import Store, digest_path
@@ -64,9 +64,9 @@ def targets() -> pd.DataFrame:
     return frame.assign(value=1.0, name=[f"{r.geographic_id}/{r.variable}/{r.stratum_id}" for r in frame.itertuples()])
 
 
-def write_inputs(folder: Path) -> StageContext:
+def write_inputs(folder: Path, base: Population = BASE) -> StageContext:
     folder.mkdir()
-    write_h5(BASE, folder / "stratified.h5")
+    write_h5(base, folder / "stratified.h5")
     pd.DataFrame(
         {
             "block_geoid": ["100010401001001", "560210002001000"],
@@ -231,6 +231,21 @@ def test_one_change_simulates_what_it_needs(context: StageContext, monkeypatch: 
     context.output = context.output.with_name("fewer")
     builder.build(context)
     assert len(asked) == 2
+
+
+def test_what_the_file_tells_of_its_records_goes_into_the_package(
+    context: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that does not tell what is imputed, as earlier ones, makes a package that does not say."""
+    monkeypatch.setattr(builder, "simulate_chunks", one_everywhere)
+    builder.build(context)
+    assert Package.open(context.output).imputed is None
+    imputed = np.arange(30) % 4 == 1
+    told = write_inputs(tmp_path / "told", BASE.with_variables("household", {IMPUTED: imputed}))
+    builder.build(told)
+    found = Package.open(told.output).imputed
+    assert found is not None
+    assert found.tolist() == imputed.tolist()
 
 
 def test_a_block_outside_the_crosswalk_is_refused(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:

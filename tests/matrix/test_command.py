@@ -130,6 +130,15 @@ def test_a_changed_byte_is_damage(folder: Path, run: Run) -> None:
     assert "data.npy is not the part that the manifest claims" in err
 
 
+def test_show_tells_how_many_records_are_imputed_or_that_it_is_unknown(folder: Path, tmp_path: Path, run: Run) -> None:
+    assert json.loads(run("show", "--format", "json")[1])["dimensions"]["n_imputed_records"] is None
+    assert "an unknown number of the households with an imputed tax return" in run("show")[1]
+    small.write_small(tmp_path / "told", imputed=np.arange(small.RECORDS) < 9)
+    assert json.loads(run("show", "--format", "json", package=tmp_path / "told")[1])["dimensions"]["n_imputed_records"] == 9
+    assert "\n9 of the households with an imputed tax return" in run("show", package=tmp_path / "told")[1]
+    assert "sound: " in run("check", package=tmp_path / "told")[1]
+
+
 def test_show_tells_parts_groups_targets_and_provenance(folder: Path, run: Run) -> None:
     held = json.loads(run("show", "--format", "json")[1])
     assert held["dimensions"]["n_columns"] == small.COLUMNS

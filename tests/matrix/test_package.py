@@ -32,6 +32,7 @@ PARTS = (
     "county.npy",
     "counties.npy",
     "household_id.npy",
+    "imputed.npy",
     "variants/indptr.npy",
     "variants/indices.npy",
     "variants/data.npy",
@@ -69,6 +70,7 @@ def parts() -> dict[str, Any]:
         "county": np.array([f"{code // 100:02d}{code % 7:03d}" for code in district], dtype="S5"),
         "household_id": rng.permutation(1000)[:RECORDS],
         "facts": {"year": 2024, "seed": 7, "engine": "none"},
+        "imputed": np.arange(RECORDS) % 3 == 0,
     }
 
 
@@ -94,13 +96,25 @@ def test_what_goes_in_comes_out(folder: Path) -> None:
     pd.testing.assert_frame_equal(package.quantities, given["quantities"].assign(group=[0, 1, 0, 2, 2]), check_dtype=False)
     assert package.initial_weights.dtype == np.float64
     np.testing.assert_array_equal(package.initial_weights, given["initial_weights"].astype(np.float32))
-    for name in ("district", "county", "household_id"):
+    for name in ("district", "county", "household_id", "imputed"):
         np.testing.assert_array_equal(getattr(package, name), given[name])
     np.testing.assert_array_equal(package.state, given["district"] // 100)
+    columns = package.imputed_columns
+    assert columns is not None
+    assert columns.reshape(CLONES, RECORDS).tolist() == [given["imputed"].tolist()] * CLONES
     sizes = (package.n_records, package.n_clones, package.n_columns, package.year, package.seed)
     assert sizes == (RECORDS, CLONES, RECORDS * CLONES, 2024, 7)
     assert package.supported.tolist() == [i != 3 for i in range(TARGETS)]
     assert package.sizes == {part: size_of(folder / part) for part in PARTS}
+
+
+def test_a_package_that_does_not_tell_what_is_imputed_leaves_it_unknown(folder: Path, tmp_path: Path) -> None:
+    write_package(tmp_path / "untold", **parts() | {"imputed": None})
+    assert not (tmp_path / "untold" / "imputed.npy").exists()
+    package = Package.open(tmp_path / "untold")
+    assert package.imputed is None
+    assert package.imputed_columns is None
+    assert package.digest != Package.open(folder).digest
 
 
 def test_counties_may_come_as_positions_and_a_table(folder: Path, tmp_path: Path) -> None:
@@ -229,6 +243,8 @@ def test_ordinals_that_the_manifest_does_not_list_are_missed(folder: Path) -> No
         ("variants/indptr", lambda a: a[::-1], "variants: indptr does not rise from 0"),
         ("variants/first", lambda a: a[:, ::-1], "variants: first does not give each household its rows"),
         ("variants/data", lambda a: a * np.float32(0), "variants: data holds zeros"),
+        ("imputed", lambda a: a.astype(np.uint8), r"imputed\.npy holds 1-dimensional uint8, not 1-dimensional bool"),
+        ("imputed", lambda a: a[1:], r"imputed\.npy has length 29 where the package has 30"),
         ("county", lambda a: a + np.uint16(9), r"county\.npy names a county that counties\.npy has not"),
     ],
 )
