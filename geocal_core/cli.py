@@ -106,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--huber", type=float, help="relative error beyond which the loss grows linearly")
     fit.add_argument("--margins", type=float, default=0.0, help="share of publishers' margins of error that costs nothing")
     fit.add_argument("--groups", default="", metavar="COLUMN", help="column of the targets whose groups share the loss evenly")
+    weighted = "with --groups: its share of the loss against 1 of others, as in snap=2; may be given for several groups"
+    fit.add_argument("--group-weight", action="append", default=[], metavar="GROUP=NUMBER", help=weighted)
     fit.add_argument("--start-from", default="", metavar="WEIGHTS", help="weights of an earlier fit, when targets have changed")
     fit.add_argument("--resume-from", type=Path, metavar="CHECKPOINT", help="checkpoint, or the weights or folder beside it")
     fit.add_argument("--checkpoint-output", type=Path, metavar="FILE", help="where the state is kept while the fit runs")
@@ -233,6 +235,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         huber=arguments.huber,
         margins=arguments.margins,
         groups=arguments.groups,
+        group_weights=tuple(arguments.group_weight),
         start_from=arguments.start_from,
     )
     scratch = output.with_name(f".{output.name}.scratch")

@@ -191,6 +191,8 @@ class FitSettings:
         Share of a publisher's margin of error within which nothing is lost; 0 for none.
     groups : str
         Column of the targets, such as ``variable`` or ``geo_level``, whose groups share the loss evenly; empty: targets do.
+    group_weights : tuple of str
+        Shares of groups, such as ``snap=2``, in units of that of a group that is not named; 0 leaves a group out of the loss.
     start_from : str
         Weights (``.npy``) of an earlier fit to start from, of the same columns; what they left out stays out.
     """
@@ -212,6 +214,7 @@ class FitSettings:
     huber: float | None = None
     margins: float = 0.0
     groups: str = ""
+    group_weights: tuple[str, ...] = ()
     start_from: str = ""
 
 

@@ -26,6 +26,8 @@ _CHOICES: Mapping[tuple[type, str], Any] = {
     (RawSettings, "origin"): Literal["demo", "folder", "publisher"],
     (GeographySettings, "agi_level"): Literal["district", "state"],
     (FitSettings, "preset"): Literal["local", "national"],
+    (FitSettings, "device"): Literal["cpu", "cuda"],
+    (FitSettings, "scale"): Literal["safe", "reference"],
 }
 
 

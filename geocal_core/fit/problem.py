@@ -138,7 +138,8 @@ def problem(
     tolerance : array_like, shape (n_targets,), optional
         Distance from each target, in its own unit, that costs nothing; NaN stands for 0.
     importance : array_like, shape (n_targets,), optional
-        Factor of each target in the loss (``objective.importance_of_groups``); 1 where nothing is given.
+        Factor of each target in the loss (``objective.importance_of_groups``); 1 where nothing is given. Of repeated rows the
+        largest counts.
     loss : LossSettings, optional
 
     Raises
@@ -181,6 +182,9 @@ def problem(
         )
     repeats = _repeats(factored, y, fitted)
     fitted &= repeats < 0
+    factor = _of_targets("importance", importance, 1.0, labels)
+    again = np.flatnonzero(repeats >= 0)
+    np.maximum.at(factor, repeats[again], factor[again])  # so that a row of a group that counts is not lost to its twin's
     kept = factored.rows(fitted)
     size = np.abs(y[fitted])
     zero = size == 0
@@ -192,7 +196,7 @@ def problem(
         y[fitted],
         scale,
         np.nan_to_num(_of_targets("tolerance", tolerance, 0.0, labels, nan=True))[fitted] / scale,
-        _of_targets("importance", importance, 1.0, labels)[fitted],
+        factor[fitted],
         math.inf if loss.huber is None else loss.huber,
     )
     return Problem(kept, objective, start, factored.rows(supported & held), supported, held, repeats, labels, y)

@@ -81,7 +81,7 @@ def fit_package(
     live = checkpoint or scratch / CHECKPOINT
     start = _earlier(settings.start_from, opened.n_columns) if settings.start_from else opened.initial_weights
     loss = LossSettings(settings.scale, settings.floor, settings.huber)
-    tolerance, importance = _margins(targets, settings.margins), _importance(targets, settings.groups)
+    tolerance, importance = _margins(targets, settings.margins), _importance(targets, settings)
     result = fit(
         matrix,
         targets,
@@ -128,6 +128,7 @@ def fit_package(
         "start_from": settings.start_from,
         "margins": settings.margins,
         "groups": settings.groups,
+        "group_weights": list(settings.group_weights),
         "stopped": result.stopped,
         "repeated_targets": list(result.repeated_targets),
         **asdict(loss),
@@ -165,16 +166,40 @@ def _margins(targets: pd.DataFrame, share: float) -> NDArray[np.float64] | None:
     return np.asarray(share * targets["tolerance"].astype(np.float64) * moved, dtype=np.float64)
 
 
-def _importance(targets: pd.DataFrame, column: str) -> NDArray[np.float64] | None:
+def _importance(targets: pd.DataFrame, settings: FitSettings) -> NDArray[np.float64] | None:
     """Importance by the groups of a column; of the targets that are fitted, so that no other has a part in it."""
+    column, weights = settings.groups, _group_weights(settings.group_weights)
     if not column:
+        if weights:
+            raise ConfigError(
+                "groups of targets have weights and there is no column to group by", "set groups, to variable say"
+            )
         return None
     if column not in targets:
         raise ConfigError(f"the targets have no column {column!r} to group by", f"they have {', '.join(map(str, targets))}")
     fitted = ~targets["held_out"].to_numpy()
     importance = np.ones(len(targets))
-    importance[fitted] = importance_of_groups(targets.loc[fitted, column].tolist())
+    importance[fitted] = importance_of_groups(targets.loc[fitted, column].tolist(), weights)
+    if not importance[fitted].any():
+        raise ConfigError("every group of targets has the weight 0", "give one a weight above 0")
     return importance
+
+
+def _group_weights(texts: tuple[str, ...]) -> dict[str, float]:
+    """Weights by the names of groups, of texts such as ``snap=2``."""
+    weights: dict[str, float] = {}
+    for text in texts:
+        name, equals, number = text.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ConfigError(f"the weight of a group is given as {text!r}", "write GROUP=NUMBER, as in snap=2")
+        if name in weights:
+            raise ConfigError(f"the group {name} has two weights", "give one")
+        weights[name] = weight
+    return weights
 
 
 def _check(result: FitResult, reporter: Reporter, warm: bool) -> None:

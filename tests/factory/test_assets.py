@@ -50,10 +50,15 @@ def test_stages_run_once_each_after_their_inputs_with_the_settings_of_the_profil
 
 
 def test_settings_of_the_launch_form_reach_the_stage(materialise: Materialise, script: Script) -> None:
-    config: dict[str, object] = {"ops": {"weights": {"config": {"epochs": 5, "lambda_l0": 0.5, "preset": "national"}}}}
+    config: dict[str, object] = {"ops": {"weights": {"config": {"epochs": 5, "lambda_l0": 0.5, "group_weights": ["snap=2"]}}}}
     assert materialise("weights", config=config).success
     settings = script.requests[0].settings
-    assert (settings["epochs"], settings["lambda_l0"], settings["preset"], settings["beta"]) == (5, 0.5, "national", None)
+    assert (settings["epochs"], settings["lambda_l0"], settings["group_weights"], settings["beta"]) == (
+        5,
+        0.5,
+        ["snap=2"],
+        None,
+    )
 
 
 def test_numbers_paths_and_digest_reach_the_catalogue(materialise: Materialise, script: Script, root: Path) -> None:

@@ -206,11 +206,16 @@ def form_default(stage: str, name: str) -> Any:
     return job.get_node_named(stage).definition.config_schema.config_type.fields[name].default_value
 
 
-def test_a_choice_that_does_not_exist_is_refused_before_anything_starts() -> None:
+@pytest.mark.parametrize(("name", "choice"), [("preset", "national"), ("device", "cuda"), ("scale", "reference")])
+def test_a_choice_that_does_not_exist_is_refused_before_anything_starts(name: str, choice: str) -> None:
     job = defs.resolve_implicit_global_asset_job_def()
-    dg.validate_run_config(job, {"ops": {"weights": {"config": {"preset": "national"}}}})
+    dg.validate_run_config(job, {"ops": {"weights": {"config": {name: choice}}}})
     with pytest.raises(dg.DagsterInvalidConfigError, match="globale"):
-        dg.validate_run_config(job, {"ops": {"weights": {"config": {"preset": "globale"}}}})
+        dg.validate_run_config(job, {"ops": {"weights": {"config": {name: "globale"}}}})
+
+
+def test_a_setting_that_does_not_exist_is_refused_before_anything_starts() -> None:
+    job = defs.resolve_implicit_global_asset_job_def()
     with pytest.raises(dg.DagsterInvalidConfigError, match="epoch"):
         dg.validate_run_config(job, {"ops": {"weights": {"config": {"epoch": 5}}}})
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from geocal_core.cli import main
-from geocal_core.matrix.package import write_package
+from geocal_core.matrix.package import Package, write_package
 
 FAST = ("--epochs", "30")
 
@@ -113,6 +113,17 @@ def test_changed_targets_are_fitted_from_old_weights(
     [
         (("--scale", "x"), "no scale 'x'"),
         (("--groups", "x"), "no column 'x' to group by"),
+        (("--group-weight", "snap=2"), "have weights and there is no column to group by; set groups"),
+        (("--groups", "variable", "--group-weight", "snap"), "the weight of a group is given as 'snap'; write GROUP=NUMBER"),
+        (("--groups", "variable", "--group-weight", "snap=two"), "is given as 'snap=two'"),
+        (("--groups", "variable", "--group-weight", "snap=-2"), "the weight of the group snap is -2.0"),
+        (("--groups", "variable", "--group-weight", "snap=inf"), "the weight of the group snap is inf"),
+        (("--groups", "variable", "--group-weight", "snpa=2"), "no group of targets 'snpa'; the groups are person_count, snap"),
+        (("--groups", "variable", *2 * ("--group-weight", "snap=2")), "the group snap has two weights"),
+        (
+            ("--groups", "variable", "--group-weight", "snap=0", "--group-weight", "person_count=0"),
+            "every group of targets has the weight 0",
+        ),
         (("--margins", "1"), "no margins of error"),
         (("--margins", "-1"), "margins is -1.0"),
         (("--lambda-l0", "1", "--lambda-share", "1"), "both lambda_l0 and lambda_share"),
@@ -123,6 +134,34 @@ def test_mistaken_flags_are_one_line(
 ) -> None:
     assert main(["fit", str(package), "--output", str(tmp_path / "w"), *flags]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_weights_of_groups_shape_the_loss(package: Path, tmp_path: Path) -> None:
+    """At the start the loss is the sum of the levels' mean losses, each times its weight.
+
+    Delaware's only district repeats the state's rows, and stays when states have no weight.
+    """
+    losses = []
+    for output, weights in (
+        ("even", ()),
+        ("one", ("district=0", "state=0")),
+        ("two", ("district=5", "national=0.5", "state=0")),
+    ):
+        flags = [flag for weight in weights for flag in ("--group-weight", weight)]
+        command = ["fit", str(package), "--groups", "geo_level", *flags, *FAST, "--output", str(tmp_path / output)]
+        assert main(command) == 0
+        config = json.loads((tmp_path / output / "unified_run_config.json").read_text())
+        assert config["group_weights"] == list(weights)
+        losses.append(config["initial_loss"])
+    even, national, weighted = losses
+    district = (weighted - 0.5 * national) / 5
+    assert 0 < national < even - district
+    start = Package.open(package)
+    estimate = start.matrix.estimates(start.initial_weights)
+    value = start.targets["value"]
+    means = (((estimate - value) / value.clip(1.0)) ** 2).groupby(start.targets["geo_level"]).mean()
+    assert national == pytest.approx(means["national"])
+    assert district == pytest.approx(means["district"])
 
 
 def test_margins_and_groups_shape_the_loss(package_parts: dict[str, Any], tmp_path: Path) -> None:

@@ -83,6 +83,13 @@ def test_digest_tells_problems_apart() -> None:
         assert [name for name, digest in other.digests().items() if digest != digests[name]] == [what]
 
 
+def test_repeated_rows_count_once_with_the_largest_importance() -> None:
+    values = np.array([[1, 2], [0, 3], [1, 2], [1, 2], [1, 2]], dtype=np.float32)
+    made = problem(values, [5.0, 6.0, 5.0, 5.0, 7.0], importance=[0.0, 1.0, 2.0, 0.5, 3.0])
+    assert made.repeats.tolist() == [-1, -1, 0, 0, -1]
+    assert made.objective.importance.tolist() == [2.0, 1.0, 3.0]
+
+
 def test_rows_that_are_held_out_lie_apart() -> None:
     values = np.array([[1, 2], [0, 0], [0, 3], [4, 0]], dtype=np.float32)
     made = problem(values, [5.0, 6.0, 0.0, 8.0], held_out=[False, True, True, False])

@@ -69,6 +69,7 @@ def test_the_folder_holds_what_the_next_stages_read(package: Path, tmp_path: Pat
     assert isinstance(context.reporter, Silent)
     assert context.reporter.checks == {"weights_valid": True, "fit_improved": True}
     assert numbers["targets"] == 13
+    assert numbers["imputed_share"] == "unknown"
     assert numbers["targets_unsupported"] == 1
     assert numbers["loss"] < numbers["initial_loss"]
     card = json.loads((context.output / "scorecard.json").read_text())
