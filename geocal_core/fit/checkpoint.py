@@ -51,15 +51,20 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write it to a file, which is never seen half-written; the same state gives the same bytes."""
-        header = canonical_json({"format": _FORMAT, "identity": dict(self.identity), "progress": self.progress})
         groups = {"gated": self.gated, "refit": self.refit, "log": self.log}
         arrays = {f"{group}.{name}": array for group, members in groups.items() for name, array in members.items()}
-        with atomic(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, header=np.array(header), weights=self.weights, **arrays)  # type: ignore[arg-type]
+        write(path, self.identity, self.progress, {"weights": self.weights, **arrays})
 
 
-def load(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
-    """Read a checkpoint that must belong to the fit ``identity``.
+def write(path: Path, identity: Mapping[str, Any], progress: Mapping[str, Any], arrays: Arrays) -> None:
+    """Write numbers and arrays of a fit to a file, which is never seen half-written; equal ones give equal bytes."""
+    header = canonical_json({"format": _FORMAT, "identity": dict(identity), "progress": dict(progress)})
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, header=np.array(header), **arrays)  # type: ignore[arg-type]
+
+
+def read(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Any], Arrays]:
+    """Numbers and arrays of a fit, which must be the fit ``identity``.
 
     Raises
     ------
@@ -72,7 +77,7 @@ def load(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
         header = json.loads(str(arrays.pop("header")))
         if header["format"] != _FORMAT:
             raise ArtifactError(f"the checkpoint {path} has format {header['format']}", "delete it and fit again")
-        found, progress, weights = header["identity"], header["progress"], arrays.pop("weights")
+        found, progress = header["identity"], header["progress"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"the checkpoint {path} cannot be read ({error})", "delete it and fit again") from error
     differences = [
@@ -85,11 +90,18 @@ def load(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
             f"the checkpoint {path} belongs to another fit: {', '.join(differences)} differs",
             "give another checkpoint file, or delete this one",
         )
+    return progress, arrays
+
+
+def load(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint of a gated fit; errors as ``read``."""
+    progress, arrays = read(path, identity)
     groups: dict[str, Arrays] = {"gated": {}, "refit": {}, "log": {}}
+    weights = arrays.pop("weights")
     for name, array in arrays.items():
         group, _, member = name.partition(".")
         groups[group][member] = array
-    return Checkpoint(found, progress, groups["gated"], groups["refit"], groups["log"], weights)
+    return Checkpoint(identity, progress, groups["gated"], groups["refit"], groups["log"], weights)
 
 
 def _short(value: Any) -> str:

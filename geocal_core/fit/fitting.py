@@ -19,6 +19,7 @@ from geocal_core.fit import presets
 from geocal_core.fit.checkpoint import Checkpoint, load
 from geocal_core.fit.device import Device, open_device
 from geocal_core.fit.diagnostics import effective_sample_size, relative_errors, target_table
+from geocal_core.fit.findings import log_table, lost_targets, repeated_targets, zero_targets
 from geocal_core.fit.gated import Diverged, GatedFit, memory_needed
 from geocal_core.fit.objective import LossSettings
 from geocal_core.fit.presets import Hyperparameters
@@ -150,22 +151,54 @@ def fit(
         If a setting is out of its range, CUDA or memory is missing, the fit diverges before anything is won, or every gate
         closes.
     """
+    made = problem(matrix, targets, initial_weights, names, held_out, tolerance, importance, loss)
+    return fit_problem(
+        made,
+        preset=preset,
+        epochs=epochs,
+        refit_epochs=refit_epochs,
+        seed=seed,
+        device=device,
+        threads=threads,
+        checkpoint=checkpoint,
+        checkpoint_seconds=checkpoint_seconds,
+        log_every=log_every,
+        progress=progress,
+        **hyperparameters,
+    )
+
+
+def fit_problem(
+    problem: Problem,
+    *,
+    preset: str = "local",
+    epochs: int = 1000,
+    refit_epochs: int = 300,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_seconds: float = 30.0,
+    log_every: int = 100,
+    progress: Callable[[str], None] | None = None,
+    **hyperparameters: float | None,
+) -> FitResult:
+    """``fit`` of a problem that is set up already; arguments and errors as there."""
     for name, count, least in (("epochs", epochs, 0), ("refit_epochs", refit_epochs, 0), ("log_every", log_every, 1)):
         if count < least:
             raise ConfigError(f"{name} is {count}", f"it must be at least {least}")
     settings, opened = presets.preset(preset, **hyperparameters), open_device(device, threads)
-    made = problem(matrix, targets, initial_weights, names, held_out, tolerance, importance, loss)
     if epochs == 0:
         settings = replace(settings, log_weight_jitter=0.0)
-    needed, free = memory_needed(made), opened.memory()
+    needed, free = memory_needed(problem), opened.memory()
     if free is not None and needed > free:
         raise ConfigError(
             f"the fit needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on {opened.name}",
             "free memory, or fit fewer targets or columns",
         )
     run = _Run(
-        problem=made,
-        settings=settings.priced(made.nothing, made.n_columns),
+        problem=problem,
+        settings=settings.priced(problem.nothing, problem.n_columns),
         seed=seed,
         device=opened,
         epochs=epochs,
@@ -339,9 +372,6 @@ class _Run:
     def _report(self, gated_epochs: int, gated_weights: Floats, weights: Floats, refit_epochs: int) -> FitResult:
         problem = self.problem
         final = self._log[-1][1]
-        fitted = np.flatnonzero(problem.fitted)
-        lost = fitted[problem.matrix.estimates((weights > 0).astype(np.float64), np.abs) == 0]
-        zero = fitted[problem.target == 0]
         return FitResult(
             weights=weights,
             kept=weights > 0,
@@ -352,38 +382,9 @@ class _Run:
             refit_epochs=refit_epochs,
             stopped=self._stopped,
             diagnostics=target_table(problem.names, problem.all_targets, final, problem.supported, problem.held_out),
-            log=self._log_table(),
-            zero_targets=tuple(problem.names[row] for row in zero),
-            lost_targets=tuple(problem.names[row] for row in lost),
-            repeated_targets=tuple(problem.names[row] for row in np.flatnonzero(problem.repeats >= 0)),
+            log=log_table(problem, self._log),
+            zero_targets=zero_targets(problem),
+            lost_targets=lost_targets(problem, weights),
+            repeated_targets=repeated_targets(problem),
             hyperparameters=self.settings,
-        )
-
-    def _log_table(self) -> pd.DataFrame:
-        """target_name, estimate, target, epoch, error, rel_error, abs_error, rel_abs_error, loss, achievable, held_out.
-
-        A target that is not fitted, or repeats another, has no part in the loss: NaN.
-        """
-        problem = self.problem
-        n = len(problem.names)
-        estimate = np.concatenate([row for _, row in self._log])
-        target = np.tile(problem.all_targets, len(self._log))
-        relative = relative_errors(target, estimate)
-        losses = np.full((len(self._log), n), math.nan)
-        for row, (_, estimates) in enumerate(self._log):
-            losses[row, problem.fitted] = problem.objective.losses(estimates[problem.fitted])
-        return pd.DataFrame(
-            {
-                "target_name": np.tile(np.array(problem.names, dtype=object), len(self._log)),
-                "estimate": estimate,
-                "target": target,
-                "epoch": np.repeat([at for at, _ in self._log], n),
-                "error": estimate - target,
-                "rel_error": relative,
-                "abs_error": np.abs(estimate - target),
-                "rel_abs_error": np.abs(relative),
-                "loss": losses.ravel(),
-                "achievable": np.tile(problem.supported, len(self._log)),
-                "held_out": np.tile(problem.held_out, len(self._log)),
-            }
         )
