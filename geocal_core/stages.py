@@ -106,7 +106,7 @@ def _fit(name: str, output: str, description: str) -> Stage:
         group="calibration",
         description=description,
         kinds=("torch", "numpy"),
-        modules=("fit", *_PACKAGE_READING, "targets/selection.py", "targets/configs"),
+        modules=("fit", "sampling.py", *_PACKAGE_READING, "targets/selection.py", "targets/configs"),
         checks=("weights_valid", "fit_improved"),
         outside=_SELECTION,
     )
@@ -150,7 +150,7 @@ _STAGES = (
         group="microdata",
         description="The CPS beside a copy of it that carries incomes imputed from the PUF.",
         kinds=("h5", "scikitlearn"),
-        modules=("impute", "surveys/social_security.py"),
+        modules=("impute", "sampling.py", "surveys/social_security.py"),
     ),
     Stage(
         name="household_agi",
@@ -173,7 +173,7 @@ _STAGES = (
         group="microdata",
         description="A stratified sample of the extended CPS, dense at high incomes, weighted to the population.",
         kinds=("h5",),
-        modules=("impute",),
+        modules=("impute", "sampling.py"),
     ),
     Stage(
         name="target_db",

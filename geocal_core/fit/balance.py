@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from geocal_core.errors import ConfigError
 from geocal_core.fit.cube import Floats, Integers, Rows
-from geocal_core.fit.sampling import inclusion_probabilities
 from geocal_core.matrix.package import Package
+from geocal_core.sampling import inclusion_probabilities
 
 _FIRST_DISTRICT = 100  # places below are the nation and the states
 _LEAST_SAMPLED = 3.0

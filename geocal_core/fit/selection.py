@@ -18,7 +18,8 @@ from scipy import sparse
 
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.fit.cube import Floats, Integers, Rows, cube_sample
-from geocal_core.fit.sampling import inclusion_probabilities, systematic_sample
+from geocal_core.sampling import inclusion_probabilities, systematic_sample
+from geocal_core.seeds import generator, uniform
 
 METHODS = ("cube", "pps", "top")
 
@@ -99,9 +100,18 @@ def select(
         rows = _weighted(_rows(balance, len(w)), w, chances)
         taken = cube_sample(chances, rows, labels, seed)
     else:
-        taken = systematic_sample(chances, seed)
+        taken = _in_random_order(chances, seed)
     kept = np.flatnonzero(taken)
     return Selection(kept, w[kept] / chances[kept], chances)
+
+
+def _in_random_order(chances: Floats, seed: int) -> NDArray[np.bool_]:
+    """Columns of a systematic sample along a random order of those that are not certain."""
+    taken = chances == 1.0
+    open_ = np.flatnonzero((chances > 0) & ~taken)
+    order = open_[np.argsort(uniform("fit.pps.order", open_, seed=seed), kind="stable")]
+    taken[order[systematic_sample(chances[order], generator("fit.pps.start", seed).random())]] = True
+    return taken
 
 
 def _check(weights: Floats, records: int, method: str) -> None:

@@ -26,10 +26,10 @@ from geocal_core import seeds
 from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError
 from geocal_core.impute.forest import impute_in_sequence
-from geocal_core.impute.sampling import inclusion_probabilities, systematic_sample
 from geocal_core.population import IMPUTED, Population, link_name, read_h5, stack, write_h5
 from geocal_core.population.population import Column
 from geocal_core.progress import Value
+from geocal_core.sampling import inclusion_probabilities, systematic_sample
 from geocal_core.settings import ExtendedCpsSettings
 from geocal_core.surveys.social_security import DISABILITY, EARLIEST_RETIREMENT, KINDS, RETIREMENT
 from geocal_core.workers import worker_count

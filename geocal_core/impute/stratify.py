@@ -19,9 +19,9 @@ from scipy.optimize import brentq
 from geocal_core import seeds
 from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError, ConfigError
-from geocal_core.impute.sampling import inclusion_probabilities, systematic_sample
 from geocal_core.population import Population, link_name, read_h5, write_h5
 from geocal_core.progress import Value
+from geocal_core.sampling import inclusion_probabilities, systematic_sample
 from geocal_core.settings import StratifiedCpsSettings
 
 _TABLE = Path(__file__).parent / "data" / "top_brackets.csv"

@@ -14,9 +14,9 @@ from scipy import sparse
 
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.fit.balance import balancing_quantities, balancing_rows
-from geocal_core.fit.sampling import inclusion_probabilities
 from geocal_core.fit.selection import METHODS, select
 from geocal_core.matrix.package import Package
+from geocal_core.sampling import inclusion_probabilities
 from tests.matrix.small import matrix_of, write_small
 
 WEIGHTS = st.lists(st.sampled_from([0.0, 1.0, 1.0, 2.5, 40.0, 1e-5]), min_size=1, max_size=30).filter(any)
@@ -88,6 +88,20 @@ def test_the_same_seed_keeps_the_same_columns_and_another_does_not() -> None:
         kept = [select(weights, 100, method, balance=rows, strata=district, seed=seed).kept for seed in (1, 1, 2)]
         assert (kept[0] == kept[1]).all()
         assert (kept[0] != kept[2]).any()
+
+
+def test_plain_chances_take_columns_as_often_as_they_say() -> None:
+    w = np.array([0.0, 1, 2, 3, 4, 5, 40])
+    n = 4000
+    often = sum(select(w, 3, "pps", seed=seed).weights() > 0 for seed in range(n)) / n
+    assert np.abs(often - inclusion_probabilities(w, 3)).max() <= 4.5 * np.sqrt(0.25 / n)
+
+
+def test_plain_chances_keep_what_they_kept_before() -> None:
+    """A seed names a sample for good."""
+    w = np.array([0.0, 3.0, 1.0, 0.5, 8.0, 2.0, 2.0, 0.0, 40.0, 1.5, 0.25, 5.0])
+    kept = [select(w, 5, "pps", seed=seed).kept.tolist() for seed in range(4)]
+    assert kept == [[2, 4, 6, 8, 11], [1, 4, 5, 8, 11], [1, 4, 6, 8, 11], [2, 3, 4, 8, 11]]
 
 
 def test_top_keeps_the_largest_and_the_first_of_equals_as_they_were() -> None:
