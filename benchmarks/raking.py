@@ -4,8 +4,8 @@
 
 The synthetic nation of ``benchmarks/products.py``: targets of the nation, 51 states and 436 districts. They are what hidden
 weights give, which differ from the starting ones by district, state and record, and then each is off by 0.5 % of its own, so
-that levels contradict each other a little, as published figures do. Prints Markdown; each row of the table is at its own share
-of the price, which rises by decades. Full size (``--households 12000``) takes under a minute and 4 GB.
+that levels contradict each other a little, as published figures do. Prints Markdown.
+Full size (``--households 12000``) takes under a minute and 4 GB.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def synthetic(n_records: int, n_clones: int, seed: int = 0) -> Problem:
 
 def steps(raked: Raked, wall: float) -> list[str]:
     """The history as a table."""
-    lines = ["| step | gap | distance | cost of misses | length | tried | assembly, s | elimination, s | products, s |"]
-    lines.append("|--:" * 9 + "|")
+    lines = ["| step | gap | distance | cost of misses | length | assembly, s | elimination, s | rest, s |"]
+    lines.append("|--:" * 8 + "|")
     for row in raked.history.to_dict("records"):
-        seconds = " | ".join(f"{row[f'seconds_{name}']:.2f}" for name in ("assembly", "elimination", "products"))
-        values = f"{row['gap']:.1e} | {row['distance']:.5f} | {row['cost']:.5f} | {row['step']:.3g} | {row['trials']}"
+        seconds = " | ".join(f"{row[f'seconds_{name}']:.2f}" for name in ("assembly", "elimination", "rest"))
+        values = f"{row['gap']:.1e} | {row['distance']:.5f} | {row['cost']:.5f} | {row['step']:.3g}"
         lines.append(f"| {row['iteration']} | {values} | {seconds} |")
-    names = ("assembly", "elimination", "products")
+    names = ("assembly", "elimination", "rest")
     total = [raked.history[f"seconds_{name}"].sum() for name in names]
     parts = ", ".join(f"{seconds:.1f} s {name}" for name, seconds in zip(names, total, strict=True))
-    lines.append(f"\n{parts}, {max(wall - sum(total), 0):.1f} s setting up and the rest")
+    lines.append(f"\n{parts}, {max(wall - sum(total), 0):.1f} s setting up and reporting")
     return lines
 
 

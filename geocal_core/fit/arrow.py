@@ -32,6 +32,7 @@ _ROWS_AT_ONCE = 24
 _RARE = 1 / 32  # share of its block's columns that a rare leaf has at most
 _FEW_LEAVES = 96  # in a block of so few, telling them apart takes more time than it saves
 _CG_ITERATIONS = 500
+_CG_RESIDUAL = 1e-4  # relative, at most
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class System(Protocol):
     method: str
     seconds: dict[str, float]
 
-    def solve(self, curvature: Floats, ridge: Floats, right: Floats, free: NDArray[np.bool_]) -> Floats:
-        """s of (X diag(curvature) X' + diag(ridge)) s = right among the free rows; 0 in the others.
+    def solve(self, curvature: Floats, ridge: Floats, right: Floats) -> Floats:
+        """s of (X diag(curvature) X' + diag(ridge)) s = right.
 
         Parameters
         ----------
@@ -101,7 +102,6 @@ class System(Protocol):
             In the inner order; not negative.
         ridge, right : ndarray of float64, shape (n_targets,)
             The ridge is above 0.
-        free : ndarray of bool, shape (n_targets,)
         """
 
 
@@ -127,15 +127,15 @@ class Arrow:
         self._n_rows = n_rows
         self._device = device
 
-    def solve(self, curvature: Floats, ridge: Floats, right: Floats, free: NDArray[np.bool_]) -> Floats:
-        root = torch.from_numpy(np.diag(np.where(free, ridge, 1.0)[self.top]))
+    def solve(self, curvature: Floats, ridge: Floats, right: Floats) -> Floats:
+        root = torch.from_numpy(np.diag(ridge[self.top]))
         place = np.full(self._n_rows, -1)
         place[self.top] = np.arange(len(self.top))
-        eliminated = self._device.each(lambda group: _Group(group, curvature, ridge, free, self._n_rows), self.groups)
+        eliminated = self._device.each(lambda group: _Group(group, curvature, ridge, self._n_rows), self.groups)
         for part in eliminated:  # in the order of the groups, whatever thread made them
             _add(root, place[part.front.outer], part.left)
         started = time.perf_counter()
-        result = np.where(free, right, 0.0)
+        result = right.copy()
         for part in eliminated:
             part.forward(result)
         factor = _Factor(Front(self.top, np.zeros(0, dtype=np.int64)), root)
@@ -147,7 +147,7 @@ class Arrow:
         share = 1 / min(self._device.threads, max(len(eliminated), 1))
         self.seconds["assembly"] += share * sum(part.assembly for part in eliminated)
         self.seconds["elimination"] += spent + share * sum(part.elimination for part in eliminated)
-        return np.where(free, result, 0.0)
+        return result
 
 
 class _Factor:
@@ -176,23 +176,21 @@ class _Factor:
 class _Group(_Factor):
     """The blocks of a group and then its own rows, eliminated."""
 
-    def __init__(self, group: Group, curvature: Floats, ridge: Floats, free: NDArray[np.bool_], n_rows: int) -> None:
+    def __init__(self, group: Group, curvature: Floats, ridge: Floats, n_rows: int) -> None:
         self.assembly = 0.0
         self._blocks: list[_Factor] = []
         began = time.perf_counter()
         place = np.full(n_rows, -1)
         place[group.rows] = np.arange(len(group.rows))
         whole = torch.zeros((len(group.rows), len(group.rows)), dtype=torch.float64)
-        whole.diagonal()[: len(group.own)] += torch.from_numpy(np.where(free, ridge, 1.0)[group.own])
+        whole.diagonal()[: len(group.own)] += torch.from_numpy(ridge[group.own])
         for block in group.blocks:
             started = time.perf_counter()
             leaves = gram(block, curvature)
             self.assembly += time.perf_counter() - started
             of_rows = block.sums @ (block.sums @ leaves).T
-            moving = free[block.rows]
-            of_rows *= moving[:, None] & moving[None, :]
             own = np.arange(len(block.own))
-            of_rows[own, own] += np.where(free, ridge, 1.0)[block.own]
+            of_rows[own, own] += ridge[block.own]
             factor = _Factor(block, torch.from_numpy(of_rows))
             _add(whole, place[block.outer], factor.left)
             self._blocks.append(factor)
@@ -265,17 +263,15 @@ class ConjugateGradients:
         self._products = products
         self._device = device
 
-    def solve(self, curvature: Floats, ridge: Floats, right: Floats, free: NDArray[np.bool_]) -> Floats:
-        """As ``System``; to a relative residual that shrinks with the right-hand side. Any of its iterates is an ascent."""
+    def solve(self, curvature: Floats, ridge: Floats, right: Floats) -> Floats:
+        """As ``System``; to a relative residual that shrinks with the right-hand side."""
         started = time.perf_counter()
         own_order = np.empty(len(curvature))
         own_order[self._matrix.order] = curvature
         squares = self._scale**2 * self._matrix.estimates(own_order, np.square)
-        held = np.where(free, self._scale, 0.0)
-        kept = np.where(free, ridge, 1.0)
 
         def times(vector: Floats) -> Floats:
-            coefficients = self._products.coefficients(held * vector)
+            coefficients = self._products.coefficients(self._scale * vector)
             moved = np.empty(len(curvature))
 
             def fill(block: tuple[int, int]) -> None:
@@ -283,20 +279,19 @@ class ConjugateGradients:
                 moved[here] = curvature[here] * self._products.backward(block, coefficients)
 
             self._device.each(fill, self._products.blocks)
-            return held * self._products.forward(moved) + kept * vector
+            return self._scale * self._products.forward(moved) + ridge * vector
 
         shape = (len(right), len(right))
-        wanted = np.where(free, right, 0.0)
-        diagonal = np.where(free, squares, 0.0) + kept
+        diagonal = squares + ridge
         result, _ = cg(
             LinearOperator(shape, matvec=times, dtype=np.float64),
-            wanted,
-            rtol=min(0.1, float(np.linalg.norm(wanted))),
+            right,
+            rtol=min(_CG_RESIDUAL, float(np.linalg.norm(right))),
             maxiter=_CG_ITERATIONS,
             M=LinearOperator(shape, matvec=lambda vector: vector / diagonal, dtype=np.float64),
         )
         self.seconds["elimination"] += time.perf_counter() - started
-        return np.where(free, result, 0.0)
+        return np.asarray(result)
 
 
 def _fronts(matrix: FactoredMatrix, scale: Floats) -> tuple[list[Group], Ints]:

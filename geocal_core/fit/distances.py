@@ -28,7 +28,10 @@ class Distance(Protocol):
         """F(u), the ratios, and the conjugate, of which F is the derivative; both of the shape of u."""
 
     def slope(self, ratio: Floats) -> Floats:
-        """F' at the u that gave these ratios."""
+        """F' at the u that gave these ratios: one over the curvature of phi."""
+
+    def primal(self, ratio: Floats) -> tuple[Floats, Floats]:
+        """phi and its derivative, of ratios strictly within the bounds."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Entropy:
 
     def slope(self, ratio: Floats) -> Floats:
         return ratio
+
+    def primal(self, ratio: Floats) -> tuple[Floats, Floats]:
+        logarithm = np.log(ratio)
+        return ratio * logarithm - ratio + 1.0, logarithm
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,11 @@ class Logit:
     def slope(self, ratio: Floats) -> Floats:
         low, high = self.bounds
         return (ratio - low) * (high - ratio) / ((1 - low) * (high - 1))
+
+    def primal(self, ratio: Floats) -> tuple[Floats, Floats]:
+        low, high = self.bounds
+        above, below = (np.log(part) for part in ((ratio - low) / (1 - low), (high - ratio) / (high - 1)))
+        return ((ratio - low) * above + (high - ratio) * below) / self._steepness, (above - below) / self._steepness
 
 
 def distance_within(bounds: tuple[float, float] | None) -> Distance:

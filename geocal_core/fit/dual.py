@@ -1,4 +1,4 @@
-"""Elastic generalised raking, solved in its dual by damped Newton steps.
+"""Elastic generalised raking, solved with its dual by an interior-point method.
 
 With N the sum of starting weights w0, v = w / N, v0 = w0 / N, rows x_i of X and scales s_i, the primal is::
 
@@ -9,17 +9,18 @@ miss is r = z - Z v, and the dual, in one multiplier m_i for each target, is::
 
     max over m   D(m) = m z - sum_j v0_j phi*(u_j) - sum_i cost_i*(m_i),   u = Z' m
 
-It is concave, w = w0 F(u) belongs to each m, and where targets have no margin it is smooth with
+Any weights within their bounds are feasible, with the slack that they have, and so are any multipliers within their limits:
+primal minus dual bounds how far both are from the optimum. It is a sum of terms none of which is negative.
 
-    gradient   z - Z v - m / (2 price),        Hessian   -(Z diag(v0 F'(u)) Z' + diag(1 / (2 price))).
+Newton's method on the dual alone stops short where it is hardly smooth: a margin makes a kink at m_i = 0, a cost that turns
+linear ends m_i, and targets that bounds put out of reach leave it nearly piecewise linear. So ratios x = w / w0 and multipliers
+move together, each between walls whose forces f fade (``walls``). At the solution, where forces times distances are 0::
 
-The last term, the slack's, makes it strictly concave, so that contradictory and repeated targets have one solution as well. A
-margin adds a kink at m_i = 0: steps then stay within the orthant of the steepest ascent, and a multiplier that would leave it
-becomes 0. Where a cost turns linear, its multiplier has a limit and stays within it (projected Newton: Bertsekas 1982, SIAM
-Journal on Control and Optimization 20; Andrew and Gao 2007, ICML).
+    phi'(x) + f(x) = u,    r = m / (2 price) + t + f(m),    m = f(t)    with t between minus and plus the margin
 
-w(m) is feasible in the primal, with the slack that it has, so that primal minus dual bounds how far it is from the optimum:
-sum_i (cost_i(r_i) + cost_i*(m_i) - m_i r_i), no term of which is negative.
+A Newton step on these equations, with products of force and distance that are to be a tenth or less of what they are, takes one
+system Z diag(v0 d) Z' + diag(e) over the targets, of d = 1 / (phi''(x) + stiffness(x)) and the ridge e that price, limits and
+kinks leave. Steps are cut where a wall is near; no value is ever searched for along them.
 """
 
 from __future__ import annotations
@@ -27,53 +28,47 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from geocal_core.fit.arrow import System, system
 from geocal_core.fit.device import Device
 from geocal_core.fit.distances import Distance
 from geocal_core.fit.elastic import Elastic
 from geocal_core.fit.products import Products
+from geocal_core.fit.walls import Walls
 from geocal_core.matrix.factored import FactoredMatrix, Floats
 
-_SUFFICIENT = 1e-4  # share of the rise that the slope promises
-_FLAT = 0.3  # share of the slope that may be left along a shortened step
-_ENOUGH = 8
-_TRIALS = 40
-_EASED = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # shares of the price, in turn
-_EASED_GAP = 0.02
-_ROUNDING = 64 * float(np.finfo(float).eps)
+_FIRST = 0.1  # products at the start, as a share of the gap
+_LEAST_SHARE, _GREATEST_SHARE = 0.01, 0.5  # of products, wanted after a step
+_ROUNDING = 1e-17  # products, as a share of the primal value, below which nothing is left to gain
+_INSIDE = 1e-9  # what a start keeps from walls, as a share of their distance
+_GREATEST = 1e12  # ratio of a start without bounds
 _LEAST_PRIMAL = 1e-12
+_LEAST_PRODUCT = 1e-30
 
 
 @dataclass(frozen=True)
 class Point:
-    """What some multipliers amount to.
+    """Weights and multipliers, and what they prove.
 
     Attributes
     ----------
     multipliers : ndarray of float64, shape (n_targets,)
     ratio : ndarray of float64, shape (n_columns,)
         w / w0, in the inner order.
-    miss : ndarray of float64, shape (n_targets,)
-        (y - X w) / scale.
-    dual : float
-        Value of the dual; -inf where it is not finite.
-    rounding : float
-        What rounding can do to it.
-    distance, cost, gap : float
-        Of the primal: its two sums, and how much they are above the dual.
+    distance, cost : float
+        The sums of the primal.
+    gap : float
+        How much the primal is above the dual; infinite where the dual is not finite.
     """
 
     multipliers: Floats
     ratio: Floats
-    miss: Floats
-    dual: float
-    rounding: float
     distance: float
     cost: float
     gap: float
@@ -89,7 +84,7 @@ class Point:
 
 
 class Dual:
-    """The dual of a raking problem.
+    """A raking problem and its dual.
 
     Parameters
     ----------
@@ -116,144 +111,205 @@ class Dual:
     ) -> None:
         self.elastic = elastic
         self.distance = distance
-        self.seconds = 0.0
+        self.device = device
         total = float(np.sum(start))
-        self._start = start[matrix.order] / total
-        self._scale = total / scale
-        self._wanted = target / scale
-        self._device = device
-        self._products = Products(matrix, device, dtype="float64")
-        self.system: System = system(matrix, self._scale, self._products, device)
+        self.start = start[matrix.order] / total
+        self.scale = total / scale
+        self.wanted = target / scale
+        self.products = Products(matrix, device, dtype="float64")
+        self.system: System = system(matrix, self.scale, self.products, device)
 
-    def at(self, multipliers: Floats) -> Point:
-        """Values, ratios and misses of some multipliers."""
-        began = time.perf_counter()
-        coefficients = self._products.coefficients(self._scale * multipliers)
-        ratio, share = np.empty_like(self._start), np.empty_like(self._start)
+    def inside(self, multipliers: Floats) -> Floats:
+        """Multipliers, those at their limits moved a little from there."""
+        limit = (1 - _INSIDE) * self.elastic.limit
+        return np.clip(multipliers, -limit, limit)
 
-        def fill(block: tuple[int, int]) -> tuple[float, float]:
+    def gap_at_start(self) -> float:
+        """The gap of the starting weights and multipliers of 0, whose dual is 0."""
+        return float(np.sum(self.elastic.cost(self.wanted - self.scale * self.products.forward(self.start))))
+
+    def ratios(self, multipliers: Floats) -> Floats:
+        """The w / w0 that belong to multipliers, those at their bounds moved a little from there."""
+        low, high = self.distance.bounds
+        coefficients = self.products.coefficients(self.scale * multipliers)
+        ratio = np.empty_like(self.start)
+
+        def fill(block: tuple[int, int]) -> None:
+            with np.errstate(over="ignore"):
+                there = self.distance.dual(self.products.backward(block, coefficients))[0]
+            top = high - _INSIDE * (high - 1) if high < math.inf else _GREATEST
+            np.clip(there, low + _INSIDE * (1 - low), top, out=ratio[slice(*block)])
+
+        self.device.each(fill, self.products.blocks)
+        return ratio
+
+
+class _Iterate:
+    """Weights and multipliers on their way, and the walls around them.
+
+    Attributes
+    ----------
+    columns, limits, kinks : Walls
+        Around ratios, multipliers, and the t of targets with a margin.
+    """
+
+    def __init__(self, dual: Dual, multipliers: Floats, ratio: Floats, product: float) -> None:
+        self._dual = dual
+        elastic = dual.elastic
+        n = len(multipliers)
+        self._share = 1 / n  # of a target's products
+        self.kinked = np.flatnonzero(elastic.margin > 0)
+        margin = elastic.margin[self.kinked]
+        low, high = dual.distance.bounds
+        self.columns = Walls.around(ratio, low, high, product)
+        self.limits = Walls.around(multipliers.copy(), -elastic.limit, elastic.limit, self._share * product)
+        # Where the forces at products as given are the multipliers.
+        pull, barrier = multipliers[self.kinked], self._share * product
+        between = pull * margin**2 / (barrier + np.sqrt(barrier**2 + (pull * margin) ** 2))
+        self.kinks = Walls.around(between, -margin, margin, barrier)
+        self._counts = len(self.columns.walls) + (len(self.kinked) * 2 + n * len(self.limits.walls)) / n
+        self._lag = np.empty_like(dual.start)
+        self._curvature = np.empty_like(dual.start)
+
+    @property
+    def multipliers(self) -> Floats:
+        return self.limits.place
+
+    def products(self) -> float:
+        """Mean product of force and distance, those of columns weighted by their start."""
+        dual = self._dual
+
+        def of(block: tuple[int, int]) -> float:
             here = slice(*block)
-            with np.errstate(over="ignore", invalid="ignore"):  # a step too far: its value is not finite, and it is refused
-                u = self._products.backward(block, coefficients)
-                ratio[here], conjugate = self.distance.dual(u)
-                share[here] = self._start[here] * ratio[here]
-                distance = u * ratio[here] - conjugate
-                start = self._start[here]
-                return float(np.einsum("i,i", start, conjugate)), float(np.einsum("i,i", start, distance))
+            return float(np.einsum("i,i", dual.start[here], self.columns.part(here).products()))
 
-        parts = self._device.each(fill, self._products.blocks)
-        conjugate, distance = (math.fsum(part) for part in zip(*parts, strict=True)) if _finite(parts) else (math.inf,) * 2
-        slack = self.elastic.conjugate(multipliers)
-        gain = multipliers * self._wanted
-        dual = float(np.sum(gain)) - conjugate - float(np.sum(slack))
-        if not math.isfinite(dual):
-            return Point(multipliers, ratio, self._wanted, -math.inf, 0.0, math.inf, math.inf, math.inf)
-        miss = self._wanted - self._scale * self._products.forward(share)
-        rounding = _ROUNDING * (1.0 + float(np.sum(np.abs(gain))) + abs(conjugate) + float(np.sum(slack)))
-        with np.errstate(over="ignore"):  # far away the primal may not be finite where the dual is
-            cost, gap = float(np.sum(self.elastic.cost(miss))), float(np.sum(self.elastic.gap(miss, multipliers)))
-        self.seconds += time.perf_counter() - began
-        return Point(multipliers, ratio, miss, dual, rounding, max(distance, 0.0), cost, gap)
+        of_columns = math.fsum(dual.device.each(of, dual.products.blocks))
+        return (of_columns + float(np.sum(self.kinks.products())) + float(np.sum(self.limits.products()))) / self._counts
 
-    def ahead(self, point: Point) -> tuple[Point, float, int]:
-        """One damped Newton step: the next point, the length of the step and how many were tried.
+    def look(self, product: float) -> tuple[Point, Floats]:
+        """The point, with the ratios that move; and what the targets' equations lack, for products as given."""
+        dual, elastic = self._dual, self._dual.elastic
+        multipliers = self.multipliers
+        coefficients = dual.products.coefficients(dual.scale * multipliers)
 
-        A whole step is taken if the dual rises by a share of what its slope promises. Otherwise shorter ones are tried, until
-        one rises so and the slope along it has flattened, or a few have been tried; the highest is taken. Short enough, one
-        rises, as the direction ascends. When rounding alone decides, the point itself comes back, with a length of 0.
-        """
-        slope, sign, free = self.elastic.ascent(point.miss, point.multipliers)
-        curvature = self._start * self.distance.slope(point.ratio)
-        direction = self.system.solve(curvature, self.elastic.ridge(), slope, free)
-        steep = float(np.sum(slope * direction))
-        best, taken = point, 0.0
-        low, high, length = 0.0, 1.0, 1.0  # the top is between two lengths
-        for trial in range(1, _TRIALS + 1):
-            tried = self.at(self.elastic.projected(point.multipliers + length * direction, sign))
-            promised = float(np.sum(slope * (tried.multipliers - point.multipliers)))
-            risen = tried.dual - point.dual
-            shortfall = promised - risen
-            if (risen >= _SUFFICIENT * promised and promised > 0) or (abs(risen) <= point.rounding and tried.gap < point.gap):
-                if taken == 0 or tried.dual > best.dual:
-                    best, taken = tried, length
-                along = float(np.sum(self.elastic.ascent(tried.miss, tried.multipliers)[0] * direction))
-                if length == 1 or abs(along) <= _FLAT * steep:
-                    break
-                low, high = (length, high) if along > 0 else (low, length)
-            else:
-                high = length
-            if taken > 0 and trial >= _ENOUGH:
-                break
-            if low > 0:
-                length = math.sqrt(low * high)
-            else:  # where the parabola through what is known has its top, between a tenth and a half of the length
-                length = high * (float(np.clip(promised / (2 * shortfall), 0.1, 0.5)) if shortfall > 0 else 0.5)
-        return best, taken, trial
+        def fill(block: tuple[int, int]) -> tuple[float, float, Any, Any]:
+            here = slice(*block)
+            columns, start = self.columns.part(here), dual.start[here]
+            ratio = columns.place
+            u = dual.products.backward(block, coefficients)
+            value, pull = dual.distance.primal(ratio)
+            with np.errstate(over="ignore"):
+                apart = value + dual.distance.dual(u)[1] - ratio * u
+            curvature = start / (1 / dual.distance.slope(ratio) + columns.stiffness())
+            lag = curvature * (u - pull - columns.wanted(product))
+            self._curvature[here], self._lag[here] = curvature, lag
+            distance, gap = (float(np.einsum("i,i", start, np.maximum(part, 0.0))) for part in (value, apart))
+            return distance, gap, dual.products.part(block, start * ratio), dual.products.part(block, lag)
 
+        distance, gap, weights, lags = zip(*dual.device.each(fill, dual.products.blocks), strict=True)
+        miss = dual.wanted - dual.scale * dual.products.total(weights)
+        between = math.fsum(gap) if all(map(math.isfinite, gap)) else math.inf
+        point = Point(
+            multipliers.copy(),
+            self.columns.place,
+            math.fsum(distance),
+            float(np.sum(elastic.cost(miss))),
+            between + float(np.sum(elastic.gap(miss, multipliers))),
+        )
+        lacking = miss - dual.scale * dual.products.total(lags) - multipliers * elastic.ridge()
+        return point, lacking
 
-def _finite(parts: list[tuple[float, float]]) -> bool:
-    return all(math.isfinite(value) for part in parts for value in part)
+    def step(self, product: float, lacking: Floats) -> float:
+        """Move towards products as given; the length of the step."""
+        dual, kinked = self._dual, self.kinked
+        barrier = self._share * product
+        ridge = dual.elastic.ridge() + self.limits.stiffness()
+        right = lacking - self.limits.wanted(barrier)
+        stiffness, behind = self.kinks.stiffness(), self.multipliers[kinked] - self.kinks.wanted(barrier)
+        ridge[kinked] += 1 / stiffness
+        right[kinked] -= self.kinks.place + behind / stiffness
+        change = dual.system.solve(self._curvature, ridge, right)
+        of_kinks = (behind + change[kinked]) / stiffness
+        coefficients = dual.products.coefficients(dual.scale * change)
+
+        def fill(block: tuple[int, int]) -> float:
+            here = slice(*block)
+            moved = self._lag[here]
+            moved += self._curvature[here] * dual.products.backward(block, coefficients)
+            moved /= dual.start[here]
+            return self.columns.part(here).length(moved, product)
+
+        lengths = dual.device.each(fill, dual.products.blocks)
+        length = min(*lengths, self.limits.length(change, barrier), self.kinks.length(of_kinks, barrier))
+
+        def move(block: tuple[int, int]) -> None:
+            here = slice(*block)
+            self.columns.part(here).move(self._lag[here], product, length)
+
+        dual.device.each(move, dual.products.blocks)
+        self.limits.move(change, barrier, length)
+        self.kinks.move(of_kinks, barrier, length)
+        return length
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Where Newton's method came to.
+    """Where the method came to.
 
     Attributes
     ----------
     point : Point
+        The best.
     history : DataFrame
-        A row per iteration, the start first: iteration, price (a share of what it is to be; what follows is at that price),
-        primal, dual, gap (relative), distance, cost, step, trials, and seconds of the assembly of the Hessian, its elimination,
-        and the products.
+        A row per iteration, the start first: iteration, primal, dual, gap (relative), distance, cost, step (length of the one
+        to it), product (mean of force times distance), and seconds of the step from it: assembly of the Hessian, its
+        elimination, the rest.
     """
 
     point: Point
     history: pd.DataFrame
 
 
-def newton(
+def interior_point(
     dual: Dual, multipliers: Floats, gap: float, iterations: int, tell: Callable[[int, Point, float], None] | None = None
 ) -> Solution:
     """Steps until the relative gap is small enough, there are too many, or rounding ends them.
 
-    From multipliers of 0 the price of misses rises by decades to what it is: targets that bounds put out of reach would
-    otherwise make the dual nearly piecewise linear, and steps short. Other multipliers are taken to be near the solution.
+    Multipliers whose own gap is no smaller than that of 0 are left for 0.
     """
-    elastic = dual.elastic
-    eased = _EASED if not multipliers.any() else (1.0,)
+    iterate = _begin(dual, multipliers)
+    best: Point | None = None
     rows: list[dict[str, Any]] = []
-    spent = _seconds(dual)
-    step, trials = 1.0, 1
-    dual.elastic = elastic.priced(eased[0])
-    point = dual.at(dual.elastic.within(multipliers))
-
-    def note(share: float) -> None:
-        now = _seconds(dual)
-        seconds = {f"seconds_{name}": now[name] - spent[name] for name in now}
-        values = {"price": share, "primal": point.primal, "dual": point.dual, "gap": point.relative_gap}
-        parts = {"distance": point.distance, "cost": point.cost, "step": step, "trials": trials}
-        rows.append({"iteration": len(rows), **values, **parts, **seconds})
+    length = 1.0
+    while True:
+        before, began = dict(dual.system.seconds), time.perf_counter()
+        product = iterate.products()
+        wanted = min(max((1 - length) ** 2, _LEAST_SHARE), _GREATEST_SHARE) * product
+        point, lacking = iterate.look(wanted)
+        if best is None or point.relative_gap < best.relative_gap:
+            best = replace(point, ratio=point.ratio.copy())
+        values = {"primal": point.primal, "dual": point.primal - point.gap, "gap": point.relative_gap}
+        parts = {"distance": point.distance, "cost": point.cost, "step": length, "product": product}
+        rows.append({"iteration": len(rows), **values, **parts})
         if tell is not None:
-            tell(len(rows) - 1, point, step)
-
-    note(eased[0])
-    for before, share in zip((eased[0], *eased), eased, strict=False):
-        if share > before:  # misses that stay what they were have multipliers that rise with the price
-            dual.elastic = elastic.priced(share)
-            starts = [dual.at(dual.elastic.within(factor * point.multipliers)) for factor in (1.0, share / before)]
-            point = max(starts, key=lambda start: start.dual)
-        while point.relative_gap > (gap if share == 1 else _EASED_GAP) and len(rows) <= iterations:
-            spent = _seconds(dual)
-            point, step, trials = dual.ahead(point)
-            if step == 0:
-                break
-            note(share)
-    if rows[-1]["price"] != 1:  # where the steps ended earlier, at the price that was asked for
-        spent, step, trials = _seconds(dual), 0.0, 0
-        note(1.0)
-    return Solution(point, pd.DataFrame(rows))
+            tell(len(rows) - 1, point, length)
+        if best.relative_gap <= gap or len(rows) > iterations or product <= _ROUNDING * max(point.primal, _LEAST_PRIMAL):
+            break
+        try:
+            length = iterate.step(wanted, lacking)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # so near the solution that rounding makes the system singular
+            break
+        finally:
+            solving = {name: dual.system.seconds[name] - before[name] for name in before}
+            rest = time.perf_counter() - began - sum(solving.values())
+            rows[-1] |= {f"seconds_{name}": seconds for name, seconds in {**solving, "rest": rest}.items()}
+    return Solution(best, pd.DataFrame(rows).fillna(0.0))
 
 
-def _seconds(dual: Dual) -> dict[str, float]:
-    return {**dual.system.seconds, "products": dual.seconds}
+def _begin(dual: Dual, multipliers: Floats) -> _Iterate:
+    """Multipliers, the weights that belong to them, and walls whose products suit the gap between the two."""
+    inside, ratio = dual.inside(multipliers), dual.ratios(multipliers)
+    gap = _Iterate(dual, inside, ratio, 1.0).look(1.0)[0].gap
+    if multipliers.any() and not gap < dual.gap_at_start():
+        return _begin(dual, np.zeros_like(multipliers))
+    return _Iterate(dual, inside, ratio, max(_FIRST * gap, _LEAST_PRODUCT))

@@ -8,10 +8,9 @@ A miss r, in units of the target's scale, has an excess e = max(|r| - margin, 0)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocal_core.matrix.factored import Floats
 
@@ -33,10 +32,6 @@ class Elastic:
     price: Floats
     margin: Floats
     bound: float = math.inf
-
-    def priced(self, factor: float) -> Elastic:
-        """The same at other prices."""
-        return replace(self, price=factor * self.price)
 
     def _excess(self, miss: Floats) -> tuple[Floats, Floats]:
         excess = np.maximum(np.abs(miss) - self.margin, 0.0)
@@ -65,32 +60,7 @@ class Elastic:
         """Curvature of the conjugate, where it has one."""
         return np.asarray(1 / (2 * self.price))
 
-    def ascent(self, miss: Floats, multipliers: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        """Steepest ascent of ``multipliers * miss - conjugate(multipliers)``, and where it holds.
-
-        At a multiplier of 0 with a margin the conjugate has a kink: the derivative is 0 while the miss is within the margin.
-
-        Returns
-        -------
-        slope : ndarray of float64, shape (n_targets,)
-        sign : ndarray of float64, shape (n_targets,)
-            -1 or 1 where a multiplier must not change its sign within a step, 0 where it may or must stay 0.
-        free : ndarray of bool, shape (n_targets,)
-            Which multipliers may move: those that neither rest at 0 nor push against their limit.
-        """
-        smooth = miss - multipliers / (2 * self.price)
-        kinked = self.margin > 0
-        leaving = np.where(np.abs(smooth) > self.margin, np.sign(smooth), 0.0)
-        sign = np.where(kinked, np.where(multipliers != 0, np.sign(multipliers), leaving), 0.0)
-        slope = np.where(kinked & (sign == 0), 0.0, smooth - self.margin * sign)
-        blocked = (np.abs(multipliers) >= 2 * self.price * self.bound) & (slope * multipliers > 0)
-        return slope, sign, (~kinked | (sign != 0)) & ~blocked
-
-    def within(self, multipliers: Floats) -> Floats:
-        """Multipliers, those beyond their limits put there."""
-        limit = 2 * self.price * self.bound
-        return np.clip(multipliers, -limit, limit)
-
-    def projected(self, multipliers: Floats, sign: Floats) -> Floats:
-        """Multipliers within their limits, those with a margin that left their orthant put to 0."""
-        return np.where((self.margin > 0) & (multipliers * sign <= 0), 0.0, self.within(multipliers))
+    @property
+    def limit(self) -> Floats:
+        """Greatest size of each multiplier."""
+        return 2 * self.price * self.bound

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.fit.device import open_device
 from geocal_core.fit.distances import distance_within
-from geocal_core.fit.dual import Dual, Point, newton
+from geocal_core.fit.dual import Dual, Point, interior_point
 from geocal_core.fit.elastic import Elastic
 from geocal_core.fit.problem import Problem
 from geocal_core.matrix.factored import Floats
@@ -151,7 +151,7 @@ def rake(
     with device.at_work():
         first = problem.initial_weights[moving]
         dual = Dual(matrix, problem.target[counted], problem.scale[counted], first, limits, elastic, device)
-        solution = newton(dual, multipliers[counted], gap, iterations, line)
+        solution = interior_point(dual, multipliers[counted], gap, iterations, line)
     point = solution.point
     low, high = limits.bounds
     weights = np.zeros(problem.n_columns)
@@ -168,7 +168,7 @@ def rake(
         gap=point.relative_gap,
         distance=point.distance,
         cost=point.cost,
-        iterations=int(np.count_nonzero(solution.history["trials"].iloc[1:])),
+        iterations=len(solution.history) - 1,
         converged=point.relative_gap <= gap,
         method=dual.system.method,
         at_lower=int(np.count_nonzero(point.ratio <= low + _NEAR_A_BOUND * (1 - low))),

@@ -47,6 +47,15 @@ def test_the_conjugate_is_that_of_the_published_distance(distance: Distance) -> 
     np.testing.assert_allclose(phi(distance, ratio) + conjugate, u * ratio, atol=1e-10)
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_the_distance_is_the_published_one_and_its_derivative_turns_ratios_back(distance: Distance) -> None:
+    u = U[np.abs(U) < 0.7]  # beyond that ratios of narrow bounds are as good as at them
+    ratio, _ = distance.dual(u)
+    value, pull = distance.primal(ratio)
+    np.testing.assert_allclose(value, phi(distance, ratio), atol=1e-12)
+    np.testing.assert_allclose(pull, u, rtol=1e-6, atol=1e-9)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0, 0.99), st.floats(1.01, 1e4), st.floats(-1e6, 1e6))
 def test_ratios_stay_within_their_bounds_whatever_the_multipliers(low: float, high: float, u: float) -> None:

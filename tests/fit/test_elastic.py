@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,43 +43,8 @@ def test_the_gap_is_its_definition_and_never_negative(
     price: float, margin: float, bound: float, miss: float, share: float
 ) -> None:
     elastic, r = one(price, margin, bound), np.array([miss])
-    m = elastic.within(np.array([share * min(8.0, 2 * price * bound)]))
+    m = np.array([share * min(8.0, elastic.limit[0])])
     np.testing.assert_allclose(elastic.cost(r), cost(elastic, r), rtol=1e-12)
     gap = elastic.gap(r, m)[0]
     assert gap >= 0
     np.testing.assert_allclose(gap, (elastic.cost(r) + elastic.conjugate(m) - m * r)[0], rtol=1e-9, atol=1e-9)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.floats(0.1, 100), MARGINS, BOUNDS, st.floats(-5, 5), st.sampled_from([-1.0, -0.3, -0.01, 0.0, 0.01, 0.3, 1.0]))
-def test_the_ascent_rises_and_is_0_only_at_the_top(
-    price: float, margin: float, bound: float, miss: float, share: float
-) -> None:
-    elastic, r = one(price, margin, bound), np.array([miss])
-    limit = min(8.0, 2 * price * bound)
-    m = np.array([share * limit])
-    slope, sign, free = elastic.ascent(r, m)
-    step = 1e-3 * limit
-
-    def value(at: np.ndarray) -> float:
-        return float((at * r - elastic.conjugate(at))[0])
-
-    if free[0] and slope[0] != 0:
-        moved = elastic.projected(m + step * np.sign(slope), sign)
-        assert value(moved) - value(m) == pytest.approx(step * abs(slope[0]) - step**2 / (4 * price), abs=1e-12)
-    else:
-        for there in (elastic.within(m + step), elastic.within(m - step)):
-            assert value(there) <= value(m)
-
-
-def test_a_multiplier_with_a_margin_stops_at_0() -> None:
-    elastic = Elastic(np.ones(4), np.array([0.5, 0.5, 0.5, 0.0]))
-    sign = np.array([1.0, 1.0, -1.0, 0.0])
-    assert elastic.projected(np.array([2.0, -1.0, 3.0, -4.0]), sign).tolist() == [2.0, 0.0, 0.0, -4.0]
-
-
-def test_a_multiplier_stops_at_its_limit_and_comes_back() -> None:
-    elastic = Elastic(np.full(3, 2.0), np.zeros(3), 0.5)
-    assert elastic.within(np.array([5.0, -5.0, 1.0])).tolist() == [2.0, -2.0, 1.0]
-    free = elastic.ascent(np.array([9.0, -9.0, 0.1]), np.array([2.0, -2.0, 2.0]))[2]
-    assert free.tolist() == [False, False, True]

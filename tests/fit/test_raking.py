@@ -18,7 +18,7 @@ from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.fit.arrow import system
 from geocal_core.fit.device import open_device
 from geocal_core.fit.distances import distance_within
-from geocal_core.fit.dual import Dual, newton
+from geocal_core.fit.dual import Dual, interior_point
 from geocal_core.fit.elastic import Elastic
 from geocal_core.fit.problem import Problem, problem
 from geocal_core.fit.raking import BOUNDS, rake
@@ -56,7 +56,7 @@ def primal(made: Problem, weights: Floats, bounds: Bounds, price: float) -> floa
 
 def test_one_target_is_an_exponential_tilt() -> None:
     x, start = np.array([1.0, 2.0, 3.0, 0.0, 5.0]), np.array([4.0, 3.0, 2.0, 7.0, 1.0])
-    raked = rake(problem(x[None, :], [40.0], start), bounds=None, price=NEARLY_EXACT, gap=1e-12)
+    raked = rake(problem(x[None, :], [40.0], start), bounds=None, price=NEARLY_EXACT, gap=1e-14)
     tilt = brentq(lambda t: x @ (start * np.exp(t * x)) - 40.0, -5, 5, xtol=1e-15)
     np.testing.assert_allclose(raked.weights, start * np.exp(tilt * x), rtol=1e-7)
     assert raked.weights[3] == pytest.approx(7.0)
@@ -125,11 +125,10 @@ def test_the_certificate_holds(seed: int, bounds: Bounds, price: float, margin: 
     made = eased(made, tolerance=np.full(len(made.target), margin), importance=importance, bound=huber)
     raked = rake(made, bounds=bounds, price=price, gap=1e-6)
     assert raked.gap >= 0
-    assert raked.converged == (raked.gap <= 1e-6)
-    assert raked.converged or margin > 0  # margins may make steps too short; what is certified holds all the same
+    assert raked.converged
+    assert raked.gap <= 1e-6
     assert raked.dual <= raked.primal
     assert (raked.history["gap"] >= 0).all()
-    assert np.diff(raked.history["dual"]).min(initial=0) >= -1e-12 * max(1, raked.dual)
     assert raked.history["dual"].iloc[-1] == pytest.approx(raked.dual, rel=1e-7, abs=1e-11)
     low, high = distance_within(bounds).bounds
     ratio = raked.weights / made.initial_weights
@@ -187,7 +186,7 @@ def test_misses_within_the_margin_are_free(seed: int) -> None:
     made = random_problem(seed, misfit=0.1)
     share = np.random.default_rng(seed).choice([0.0, 0.05, 0.5], len(made.target))
     margin = share * made.scale
-    raked = rake(eased(made, tolerance=share), price=1e4, gap=1e-8)
+    raked = rake(eased(made, tolerance=share), price=1e4, gap=1e-11)
     assert raked.converged
     size = raked.targets["residual"].abs().to_numpy()
     slack = size < margin * (1 - 1e-6)
@@ -290,8 +289,6 @@ def test_targets_that_bounds_put_out_of_reach_do_not_stop_it(seed: int) -> None:
     raked = rake(made, bounds=(0.5, 2.0), price=1e5, gap=1e-6)
     assert raked.converged
     assert raked.at_lower + raked.at_upper > 0
-    assert raked.history["price"].is_monotonic_increasing
-    assert raked.history["price"].iloc[-1] == 1
 
 
 def test_a_warm_start_needs_fewer_steps() -> None:
@@ -299,7 +296,15 @@ def test_a_warm_start_needs_fewer_steps() -> None:
     cold = rake(made, gap=1e-9)
     warm = rake(made, gap=1e-9, start=cold.multipliers)
     assert warm.iterations == 0 < cold.iterations
-    assert warm.weights.tobytes() == cold.weights.tobytes()
+    np.testing.assert_allclose(warm.weights, cold.weights, rtol=1e-4, atol=1e-6)
+    shifted = replace(made, objective=replace(made.objective, target=1.001 * made.target))
+    assert rake(shifted, gap=1e-9, start=cold.multipliers).iterations < rake(shifted, gap=1e-9).iterations
+
+
+def test_a_start_that_is_worse_than_none_is_left_for_none() -> None:
+    made = random_problem(4)
+    far = rake(made, bounds=None, gap=1e-9, start=np.full(len(made.target), 1e6))
+    assert far.weights.tobytes() == rake(made, bounds=None, gap=1e-9).weights.tobytes()
 
 
 def test_rounding_ends_what_no_step_can_better() -> None:
@@ -308,7 +313,7 @@ def test_rounding_ends_what_no_step_can_better() -> None:
     elastic = Elastic(np.full(len(made.target), 100.0), np.zeros(len(made.target)))
     with device.at_work():
         dual = Dual(made.matrix, made.target, made.scale, made.initial_weights, distance_within(None), elastic, device)
-        solution = newton(dual, np.zeros(len(made.target)), gap=0.0, iterations=60)
+        solution = interior_point(dual, np.zeros(len(made.target)), gap=0.0, iterations=60)
     assert solution.point.relative_gap < 1e-15
     assert len(solution.history) < 61
 
