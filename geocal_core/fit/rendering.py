@@ -90,7 +90,10 @@ def charts(card: Scorecard) -> dict[str, str]:
             percent_y=True,
         ),
         "weights": line_chart(
-            {"weights": [(place / max(kept, 1), share) for place, share in zip(places.tolist(), held.tolist(), strict=True)]},
+            {
+                "weights": list(zip((places / max(kept, 1)).tolist(), held.tolist(), strict=True)),
+                "equal weights": [(0, 0), (1, 1)],
+            },
             title="Share of all weight that the largest weights hold",
             x_label="share of kept records, the largest weights first",
             y_label="share of all weight",
@@ -100,8 +103,8 @@ def charts(card: Scorecard) -> dict[str, str]:
         "districts": line_chart(
             {"districts": [(float(rank), size) for rank, size in enumerate(sizes.tolist(), 1)]},
             title="Effective sample size of the districts",
-            x_label="district, the smallest first",
-            y_label="effective sample size",
+            x_label="districts, the smallest first",
+            y_label="effective sample size, in records",
         ),
     }
     return {name: standalone(chart) for name, chart in found.items() if chart}

@@ -26,7 +26,7 @@ __all__ = ["package_parts"]
 class _Page(HTMLParser):
     """Collects the cells of the tables, all text, and whatever would be loaded from outside."""
 
-    void = frozenset({"meta", "line", "polyline"})
+    void = frozenset({"circle", "line", "meta", "path", "polyline", "rect"})
 
     def __init__(self) -> None:
         super().__init__()
