@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from geocal_core.errors import ConfigError
 from geocal_core.fit.cube import Floats, Integers, Rows
+from geocal_core.matrix.factored import FactoredMatrix
 from geocal_core.matrix.package import Package
 from geocal_core.sampling import inclusion_probabilities
 
 _FIRST_DISTRICT = 100  # places below are the nation and the states
 _LEAST_SAMPLED = 3.0
 """Records that a district's sample should have of a quantity: fewer cannot be balanced, and would use up a row."""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """The rows of a package that a selection should balance, which are chosen once weights and chances are known.
+
+    Attributes
+    ----------
+    package : Package
+    matrix : FactoredMatrix
+    targets : DataFrame
+        Those in scope, as ``Package.chosen`` gives them.
+    most : int
+        Quantities at most.
+    """
+
+    package: Package
+    matrix: FactoredMatrix
+    targets: pd.DataFrame
+    most: int = 30
+
+    def rows(self, weights: Floats, chances: Floats) -> Rows:
+        """What gives the rows' numbers of any columns."""
+        chosen = _most_missed(self.matrix, self.targets, weights, chances, self.most)
+        return balancing_rows(self.package, chosen)
 
 
 def balancing_quantities(package: Package, weights: Floats, records: int, most: int = 30) -> list[int]:
@@ -37,9 +65,11 @@ def balancing_quantities(package: Package, weights: Floats, records: int, most: 
     """
     if most < 0:
         raise ConfigError(f"{most} quantities are to be balanced", "it must be at least 0")
-    chances = inclusion_probabilities(weights, records)
+    return _most_missed(package.matrix, package.targets, weights, inclusion_probabilities(weights, records), most)
+
+
+def _most_missed(matrix: FactoredMatrix, targets: pd.DataFrame, weights: Floats, chances: Floats, most: int) -> list[int]:
     spread = np.divide(weights**2 * (1 - chances), chances, out=np.zeros_like(weights), where=chances > 0)
-    matrix, targets = package.matrix, package.targets
     table = pd.DataFrame(
         {
             "quantity": targets["quantity"],

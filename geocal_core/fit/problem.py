@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,14 @@ class Problem:
         again = self.repeats >= 0
         full[again] = full[self.repeats[again]]
         return full
+
+    def of_columns(self, kept: NDArray[np.integer], weights: Floats) -> Problem:
+        """The problem of some columns alone, numbered anew, from weights of their own; kept numbers ascend."""
+        mask = np.zeros(self.n_columns, dtype=np.bool_)
+        mask[kept] = True
+        return replace(
+            self, matrix=self.matrix.columns(mask), held_matrix=self.held_matrix.columns(mask), initial_weights=weights
+        )
 
     def digests(self) -> dict[str, str]:
         """sha256 of the matrix, of the targets with their loss and names, and of the starting weights."""

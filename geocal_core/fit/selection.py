@@ -18,6 +18,7 @@ from scipy import sparse
 
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.fit.cube import Floats, Integers, Rows, cube_sample
+from geocal_core.fit.problem import Problem
 from geocal_core.sampling import inclusion_probabilities, systematic_sample
 from geocal_core.seeds import generator, uniform
 
@@ -55,6 +56,7 @@ def select(
     records: int,
     method: str = "cube",
     *,
+    sizes: ArrayLike | None = None,
     balance: Rows | Any = None,
     strata: NDArray[np.integer] | Sequence[NDArray[np.integer]] | None = None,
     seed: int = 0,
@@ -68,8 +70,11 @@ def select(
     records : int
         From 1 to the number of weights above 0.
     method : str
-        ``cube`` (balanced, by chances proportional to weights), ``pps`` (such chances alone) or ``top`` (the largest weights;
-        the first of equals: for the survivors of gates).
+        ``cube`` (balanced, by chances proportional to sizes), ``pps`` (such chances alone) or ``top`` (the largest sizes; the
+        first of equals: for the survivors of gates).
+    sizes : array_like of float, shape (n_columns,), optional
+        What chances are proportional to, above 0 where the weight is and 0 elsewhere, such as weight times ``influence``; the
+        weights where nothing is given.
     balance : callable, array or sparse matrix of shape (n_rows, n_columns), optional
         For ``cube``: rows whose totals in every stratum should not change by the selection, for example those of
         ``balance.balancing_rows``; or what gives the numbers of some columns, shape (len(columns), n_rows). Without it sizes
@@ -90,11 +95,12 @@ def select(
     """
     w = np.asarray(weights, dtype=np.float64)
     _check(w, records, method)
+    s = w if sizes is None else _sizes(np.asarray(sizes, dtype=np.float64), w)
     if method == "top":
         chances = np.zeros(len(w))
-        chances[np.argsort(-w, kind="stable")[:records]] = 1.0
+        chances[np.argsort(-s, kind="stable")[:records]] = 1.0
     else:
-        chances = inclusion_probabilities(w, records)
+        chances = inclusion_probabilities(s, records)
     if method == "cube":
         labels = _labels(strata, len(w))
         rows = _weighted(_rows(balance, len(w)), w, chances)
@@ -131,6 +137,29 @@ def _check(weights: Floats, records: int, method: str) -> None:
             f"records is {records} and {positive:,} of {len(weights):,} columns have a weight above 0",
             f"ask for 1 to {positive:,}",
         )
+
+
+def _sizes(sizes: Floats, weights: Floats) -> Floats:
+    if sizes.shape != weights.shape or not np.isfinite(sizes).all() or ((sizes > 0) != (weights > 0)).any():
+        raise ArtifactError(
+            f"sizes of shape {sizes.shape} do not fit weights of shape {weights.shape}",
+            "give a finite size for each column, above 0 where its weight is and 0 elsewhere",
+        )
+    return sizes
+
+
+def influence(problem: Problem) -> Floats:
+    """How much one unit of weight of each column matters to the loss, shape (n_columns,).
+
+    hypot(g_j, median of g), where g_j is the square root of the sum over fitted targets of importance * (x_ij / scale_i)^2.
+    With chances proportional to w g the expected loss of the design weights, the sum over i and j of
+    importance_i * (x_ij w_j / scale_i)^2 * (1 / chance_j - 1), is the least that a sample of its size can have (Neyman's
+    allocation, 1934, for all targets at once). With weights alone as sizes, small targets lose the few columns that they depend
+    on. The median keeps design weights from growing where g is near 0: they stay about as large as those by weights alone.
+    """
+    loss = problem.objective
+    g = np.sqrt(problem.matrix.rmatvec(loss.importance / loss.scale**2, np.square))
+    return np.hypot(g, np.median(g[g > 0])) if g.any() else np.ones_like(g)
 
 
 def _labels(strata: Any, n_columns: int) -> list[Integers]:

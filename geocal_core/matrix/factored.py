@@ -131,12 +131,12 @@ class FactoredMatrix:
         """X w in float64, shape (n_targets,)."""
         return self.estimates(weights)
 
-    def rmatvec(self, values: Floats) -> Floats:
-        """The transpose of X times a vector over targets, in float64, shape (n_columns,)."""
+    def rmatvec(self, values: Floats, change: Callable[[Any], Any] | None = None) -> Floats:
+        """The transpose of X times a vector over targets, in float64, shape (n_columns,); ``change`` as in ``estimates``."""
         leaves = self.sums.T @ np.asarray(values, dtype=np.float64)
         result = np.zeros(len(self.order))
         for tile in self.tiles:
-            result[self.order[tile.begin : tile.end]] = tile.doubled().T @ leaves[tile.rows]
+            result[self.order[tile.begin : tile.end]] = tile.doubled(change).T @ leaves[tile.rows]
         return result
 
     def rows(self, which: NDArray[Any]) -> FactoredMatrix:
