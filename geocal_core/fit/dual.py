@@ -237,10 +237,10 @@ class _Iterate:
             moved = self._lag[here]
             moved += self._curvature[here] * dual.products.backward(block, coefficients)
             moved /= dual.start[here]
-            return self.columns.part(here).length(moved, product)
+            return self.columns.part(here).length(moved)
 
         lengths = dual.device.each(fill, dual.products.blocks)
-        length = min(*lengths, self.limits.length(change, barrier), self.kinks.length(of_kinks, barrier))
+        length = min(*lengths, self.limits.length(change), self.kinks.length(of_kinks))
 
         def move(block: tuple[int, int]) -> None:
             here = slice(*block)

@@ -6,7 +6,6 @@ has both above 0 and their products shrink (Wright 1997, Primal-Dual Interior-Po
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from geocal_core.matrix.factored import Floats
 
 _NEAREST = 0.99  # of the way to a wall, at most
+_LEAST_LEFT = 0.03  # of a force, after a step
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,18 @@ class Walls:
         """Sums of a variable's products."""
         return sum((force * distance for _, distance, force in self._sides()), np.zeros_like(self.place))
 
-    def length(self, change: Floats, product: float) -> float:
-        """The longest step, 1 at most, that keeps distances and forces above 0, on the way to products as given."""
-        most = 0.0
-        for sign, distance, force in self._sides():
-            if len(change):
-                stronger = (product + sign * force * change) / distance / force - 1.0
-                most = max(most, float(np.max(sign * change / distance)), -float(np.min(stronger)))
-        return min(1.0, _NEAREST / most) if most > 0 and not math.isnan(most) else 1.0
+    def length(self, change: Floats) -> float:
+        """The longest step, 1 at most, that keeps clear of the walls."""
+        shares = [sign * change / distance for sign, distance, _ in self._sides()]
+        most = max((float(np.max(share)) for share in shares if share.size), default=0.0)
+        return min(1.0, _NEAREST / most) if most > 0 else 1.0
 
     def move(self, change: Floats, product: float, length: float) -> None:
-        """A step, in place."""
+        """A step on the way to products as given, in place.
+
+        Forces do not shorten it: one that would vanish falls to a share of what it was.
+        """
         for sign, distance, force in self._sides():
-            force += length * ((product + sign * force * change) / distance - force)
+            aim = force + length * ((product + sign * force * change) / distance - force)
+            np.maximum(aim, _LEAST_LEFT * force, out=force)
         self.place[...] += length * change

@@ -102,11 +102,11 @@ def test_two_targets_by_hand() -> None:
 
 def test_bounds_are_met_where_the_target_asks_for_more() -> None:
     made = problem(np.array([[1.0, 1.0, 0.0]]), [100.0], [5.0, 10.0, 10.0])
-    raked = rake(made, bounds=(0.5, 2.0), price=1e6, gap=1e-9)
+    raked = rake(made, bounds=(0.5, 2.0), price=1e6, gap=1e-10)
     assert (raked.weights <= 2 * made.initial_weights).all()
     np.testing.assert_allclose(raked.weights, [10.0, 20.0, 10.0], rtol=1e-3)
     assert (raked.at_lower, raked.at_upper) == (0, 2)
-    down = rake(problem(np.array([[1.0, 1.0, 0.0]]), [1.0], [5.0, 10.0, 10.0]), bounds=(0.5, 2.0), price=1e6)
+    down = rake(problem(np.array([[1.0, 1.0, 0.0]]), [1.0], [5.0, 10.0, 10.0]), bounds=(0.5, 2.0), price=1e6, gap=1e-9)
     assert (down.weights >= 0.5 * made.initial_weights).all()
     assert (down.at_lower, down.at_upper) == (2, 0)
 

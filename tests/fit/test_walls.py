@@ -26,7 +26,7 @@ def test_nothing_is_felt_without_walls() -> None:
     walls = Walls.around(PLACES.copy(), -np.full(3, math.inf), np.full(3, math.inf), 1.0)
     assert not walls.walls
     assert walls.stiffness().tolist() == walls.wanted(1.0).tolist() == walls.products().tolist() == [0, 0, 0]
-    assert walls.length(np.full(3, 1e9), 1.0) == 1
+    assert walls.length(np.full(3, 1e9)) == 1
 
 
 @given(st.floats(-0.99, 0.99), st.floats(-50, 50), st.floats(1e-6, 10), st.floats(1e-6, 10))
@@ -35,7 +35,7 @@ def test_a_step_of_its_length_keeps_distances_and_forces_above_0(
 ) -> None:
     walls = Walls.around(np.array([place]), -1.0, 1.0, before)
     moves = np.array([change])
-    length = walls.length(moves, product)
+    length = walls.length(moves)
     assert 0 < length <= 1
     walls.move(moves, product, length)
     assert -1 < walls.place[0] < 1
@@ -49,7 +49,7 @@ def test_newton_steps_end_at_the_nearest_place_between_walls(target: float) -> N
     for _ in range(40):
         product *= 0.5
         change = (target - walls.place - walls.wanted(product)) / (1 + walls.stiffness())
-        walls.move(change, product, walls.length(change, product))
+        walls.move(change, product, walls.length(change))
     assert walls.place[0] == pytest.approx(np.clip(target, -1, 1), abs=1e-8)
     force = sum(sign * size for sign, _, size in walls.walls)
     assert force == pytest.approx(target - walls.place, abs=1e-8)
