@@ -27,7 +27,7 @@ from geocal_core.fit.device import open_device
 from geocal_core.fit.gated import GatedFit
 from geocal_core.fit.presets import preset
 from geocal_core.fit.problem import problem
-from geocal_core.fit.products import Products
+from geocal_core.fit.products import open_products
 from geocal_core.matrix.factored import FactoredMatrix
 from geocal_core.matrix.package import Package, write_package
 from geocal_core.matrix.variants import Variants
@@ -98,7 +98,7 @@ def factored(
     device = open_device("cpu", threads)
     inner = weights[matrix.order]
     with device.at_work():
-        products = Products(matrix, device)
+        products = open_products(matrix, device)
 
         def backward() -> None:
             coefficients = products.coefficients(values)
@@ -123,7 +123,7 @@ def explicit(
 
 def deviation(matrix: FactoredMatrix, weights: NDArray[np.float32]) -> float:
     """Largest error of a float32 product, as a share of the sum of its absolute terms."""
-    found = Products(matrix, open_device("cpu", 1)).forward(weights[matrix.order])
+    found = open_products(matrix, open_device("cpu", 1)).forward(weights[matrix.order])
     exact, size = matrix.estimates(weights), matrix.estimates(weights, np.abs)
     return float((np.abs(found - exact)[size > 0] / size[size > 0]).max())
 

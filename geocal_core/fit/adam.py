@@ -1,8 +1,8 @@
-"""Adam (Kingma and Ba 2015), written out: one step on a block of parameters, in place."""
+"""Adam (Kingma and Ba 2015): one step on blocks of parameters, in place, by torch's kernel, which reads each number once."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import torch
 
@@ -12,30 +12,37 @@ _EPSILON = 1e-8
 
 
 def step(
-    values: torch.Tensor,
-    first: torch.Tensor,
-    second: torch.Tensor,
-    gradient: torch.Tensor,
+    values: Sequence[torch.Tensor],
+    first: Sequence[torch.Tensor],
+    second: Sequence[torch.Tensor],
+    gradients: Sequence[torch.Tensor],
     epoch: int,
     learning_rate: float,
-    spare: torch.Tensor,
 ) -> None:
-    """Move parameters against their gradient.
+    """Move parameters against their gradients.
 
     Parameters
     ----------
-    values, first, second : tensors of one shape and dtype
-        The parameters with their first and second moments; changed.
-    gradient : tensor
+    values, first, second : sequences of tensors
+        Parameters of one device and dtype with their first and second moments, of their shapes; changed.
+    gradients : sequence of tensors
     epoch : int
         Counted from 1.
     learning_rate : float
-    spare : tensor
-        Overwritten.
     """
-    first.lerp_(gradient, 1.0 - _BETA_1)
-    second.mul_(_BETA_2).addcmul_(gradient, gradient, value=1.0 - _BETA_2)
-    unbiased = math.sqrt(1.0 - _BETA_2**epoch)
-    torch.sqrt(second, out=spare)
-    spare.add_(_EPSILON * unbiased)
-    values.addcdiv_(first, spare, value=-learning_rate * unbiased / (1.0 - _BETA_1**epoch))
+    steps = torch.full((), float(epoch), device=values[0].device)
+    torch._fused_adam_(
+        list(values),
+        list(gradients),
+        list(first),
+        list(second),
+        [],
+        [steps] * len(values),
+        lr=learning_rate,
+        beta1=_BETA_1,
+        beta2=_BETA_2,
+        weight_decay=0.0,
+        eps=_EPSILON,
+        amsgrad=False,
+        maximize=False,
+    )

@@ -39,7 +39,7 @@ from geocal_core.fit.arrow import System, system
 from geocal_core.fit.device import Device
 from geocal_core.fit.distances import Distance
 from geocal_core.fit.elastic import Elastic
-from geocal_core.fit.products import Products
+from geocal_core.fit.products import open_products
 from geocal_core.fit.walls import Walls
 from geocal_core.matrix.factored import FactoredMatrix, Floats
 
@@ -116,7 +116,7 @@ class Dual:
         self.start = start[matrix.order] / total
         self.scale = total / scale
         self.wanted = target / scale
-        self.products = Products(matrix, device, dtype="float64")
+        self.products = open_products(matrix, device, dtype="float64")
         self.system: System = system(matrix, self.scale, self.products, device)
 
     def inside(self, multipliers: Floats) -> Floats:

@@ -34,7 +34,7 @@ from geocal_core.fit.device import Device
 from geocal_core.fit.gates import Gates, column_words, noise
 from geocal_core.fit.presets import Hyperparameters
 from geocal_core.fit.problem import Problem
-from geocal_core.fit.products import Products
+from geocal_core.fit.products import open_products
 from geocal_core.matrix.factored import Floats
 from geocal_core.seeds import generator
 
@@ -46,7 +46,7 @@ _STATE = ("log_weight", "log_weight_first", "log_weight_second", "log_alpha", "l
 
 def memory_needed(problem: Problem) -> int:
     """Bytes that a gated fit of a problem takes besides the problem itself: its matrix by rows and by columns, its vectors."""
-    return 16 * problem.matrix.atoms + 4 * (len(_STATE) + 5) * problem.n_columns
+    return 16 * problem.matrix.atoms + 4 * (len(_STATE) + 4) * problem.n_columns
 
 
 class Diverged(ConfigError):
@@ -64,7 +64,6 @@ class _Columns:
     log_alpha_first: torch.Tensor
     log_alpha_second: torch.Tensor
     words: torch.Tensor
-    value: torch.Tensor
     weight: torch.Tensor
     slope: torch.Tensor
 
@@ -101,14 +100,13 @@ class GatedFit:
     ----------
     epoch : int
         Epochs done.
-    loss : float
-        The loss seen by the last epoch, under its noise; NaN before the first.
     """
 
     def __init__(self, problem: Problem, settings: Hyperparameters, seed: int, device: Device) -> None:
         self.epoch = 0
-        self.loss = math.nan
+        self._loss: Any = math.nan
         self._problem = problem
+        self._objective = problem.objective.on(lambda array: device.put(array, "float64"))
         self._settings = settings
         self._seed = seed
         self._device = device
@@ -121,8 +119,13 @@ class GatedFit:
         log_alpha = math.log(settings.initial_keep / (1 - settings.initial_keep)) + settings.log_alpha_jitter * draws[1]
         state = dict.fromkeys(_STATE, np.zeros(len(order), np.float32)) | {"log_weight": log_weight, "log_alpha": log_alpha}
         self._set(order, state)
-        first = problem.objective.loss(self._products.total(self._parts))
+        first = float(self._objective.loss(self._products.total(self._parts)))
         self._limit = _FAR * max(problem.nothing, first if math.isfinite(first) else 0.0)
+
+    @property
+    def loss(self) -> float:
+        """The loss seen by the last epoch, under its noise; NaN before the first."""
+        return float(self._loss)
 
     @property
     def n_columns(self) -> int:
@@ -134,9 +137,9 @@ class GatedFit:
         self._order = order
         kept = np.zeros(self._problem.n_columns, dtype=np.bool_)
         kept[order] = True
-        self._products = Products(self._problem.matrix.columns(kept), self._device)
+        self._products = open_products(self._problem.matrix.columns(kept), self._device)
         moving = {name: self._tensor(np.array(state[name], dtype=np.float32)) for name in _STATE}
-        rest = {name: self._tensor(np.zeros(len(order), np.float32)) for name in ("value", "weight", "slope")}
+        rest = {name: self._tensor(np.zeros(len(order), np.float32)) for name in ("weight", "slope")}
         self._all = _Columns(**moving, **rest, words=self._tensor(column_words(order, self._seed)))
         self._views = {block: self._all.block(slice(*block)) for block in self._products.blocks}
         self._parts = self._device.each(self._sample, self._products.blocks)
@@ -151,36 +154,37 @@ class GatedFit:
     def _sample(self, block: tuple[int, int]) -> Any:
         """Draw the gates of a block for the coming epoch, and the weights under them; their part of the estimates."""
         at = self._views[block]
-        logits, spare, _, _, bits, more_bits = self._scratch.of(len(at.words))
+        logits, value, spare, _, bits, more_bits = self._scratch.of(len(at.words))
         noise(at.words, self.epoch, self._seed, logits, bits, more_bits)
-        torch.exp(at.log_weight, out=at.value)
-        self._gates.sample(at.log_alpha, at.value, logits, at.weight, at.slope, spare)
+        torch.exp(at.log_weight, out=value)
+        self._gates.sample(at.log_alpha, value, logits, at.weight, at.slope, spare)
         return self._products.part(block, self._native(at.weight))
 
     def _residual(self) -> Any:
-        """Set the loss under the current noise; give its derivative by each estimate, on the device."""
+        """Set the loss under the current noise; give its derivative by each estimate. Nobody waits for the device."""
         estimate = self._products.total(self._parts)
-        self.loss = self._problem.objective.loss(estimate)
-        return self._products.coefficients(self._problem.objective.slope(estimate))
+        self._loss = self._objective.loss(estimate)
+        return self._products.coefficients(self._objective.slope(estimate))
 
-    def _gradients(self, block: tuple[int, int], coefficients: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Gradients of the whole objective by ``log_weight`` and ``log_alpha`` of a block, and a spare tensor."""
+    def _gradients(self, block: tuple[int, int], coefficients: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradients of the whole objective by ``log_weight`` and ``log_alpha`` of a block."""
         at, settings = self._views[block], self._settings
         by_log_weight, by_log_alpha, spare, out, _, _ = self._scratch.of(len(at.words))
         by_weight = torch.as_tensor(self._products.backward(block, coefficients, self._native(out)))
         torch.mul(by_weight, at.weight, out=by_log_weight)
         if settings.lambda_l2:
-            by_log_weight.addcmul_(at.value, at.value, value=2.0 * settings.lambda_l2)
+            torch.exp(at.log_weight, out=spare)
+            by_log_weight.addcmul_(spare, spare, value=2.0 * settings.lambda_l2)
         self._gates.open_slope(at.log_alpha, settings.lambda_l0, by_log_alpha, spare)
         by_log_alpha.addcmul_(by_weight, at.slope, value=self._gates.steepness)
-        return by_log_weight, by_log_alpha, spare
+        return by_log_weight, by_log_alpha
 
     def gradients(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Gradients of the objective under the current noise, each of shape (n_columns,), in the inner order; moves nothing."""
         coefficients = self._residual()
 
         def copied(block: tuple[int, int]) -> list[NDArray[np.float32]]:
-            return [gradient.cpu().numpy().copy() for gradient in self._gradients(block, coefficients)[:2]]
+            return [gradient.cpu().numpy().copy() for gradient in self._gradients(block, coefficients)]
 
         by_log_weight, by_log_alpha = zip(*self._device.each(copied, self._products.blocks), strict=True)
         return np.concatenate(by_log_weight), np.concatenate(by_log_alpha)
@@ -202,18 +206,19 @@ class GatedFit:
         ConfigError
             If every gate is closed for good.
         """
-        before, coefficients = self.loss, self._residual()
-        if not self.loss <= self._limit:
-            found, self.loss = self.loss, before
+        before, coefficients = self._loss, self._residual()
+        # A GPU is asked only now and then: it would have to be waited for.
+        if (self._device.xp is np or self.epoch % _CHECK_EPOCHS == 0) and not self.loss <= self._limit:
+            found, self._loss = self.loss, before
             raise Diverged(f"the fit diverged in epoch {self.epoch + 1} (its loss is {found:.6g})", "lower learning_rate")
         self.epoch += 1
         rate = self._settings.learning_rate
 
         def move(block: tuple[int, int]) -> Any:
             at = self._views[block]
-            by_log_weight, by_log_alpha, spare = self._gradients(block, coefficients)
-            adam.step(at.log_weight, at.log_weight_first, at.log_weight_second, by_log_weight, self.epoch, rate, spare)
-            adam.step(at.log_alpha, at.log_alpha_first, at.log_alpha_second, by_log_alpha, self.epoch, rate, spare)
+            gradients = self._gradients(block, coefficients)
+            first, second = (at.log_weight_first, at.log_alpha_first), (at.log_weight_second, at.log_alpha_second)
+            adam.step((at.log_weight, at.log_alpha), first, second, gradients, self.epoch, rate)
             return self._sample(block)
 
         self._parts = self._device.each(move, self._products.blocks)
@@ -251,5 +256,5 @@ class GatedFit:
 
     def restore(self, epoch: int, loss: float, parameters: Mapping[str, NDArray[Any]]) -> None:
         """Take up the state that ``parameters`` gave after an epoch; all that follows is as if it had never stopped."""
-        self.epoch, self.loss = epoch, loss
+        self.epoch, self._loss = epoch, loss
         self._set(parameters["order"], parameters)

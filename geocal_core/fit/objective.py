@@ -2,14 +2,15 @@
 
 Of each target e = max(|estimate - y| / scale - tolerance, 0), squared up to a bound and linear beyond it (Huber 1964), so that
 a target that cannot be met pulls with a limited force and is never given up; times its importance. What a penalty on weights
-adds belongs to the fits.
+adds belongs to the fits. One text of arithmetic serves numpy arrays and torch tensors.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,26 +75,29 @@ class Objective:
     importance: Floats
     bound: float = math.inf
 
-    def _excess(self, estimate: Floats) -> tuple[Floats, Floats]:
-        """Relative error, and what of its size is beyond the tolerance."""
-        relative = (estimate - self.target) / self.scale
-        return relative, np.maximum(np.abs(relative) - self.tolerance, 0.0)
+    def on(self, put: Callable[[Floats], Any]) -> Objective:
+        """The same with its arrays where ``put`` puts them: its methods then take and give what lives there."""
+        return Objective(put(self.target), put(self.scale), put(self.tolerance), put(self.importance), self.bound)
 
-    def losses(self, estimate: Floats) -> Floats:
+    def _excess(self, estimate: Any) -> Any:
+        """Relative error beyond the tolerance, with its sign."""
+        relative = (estimate - self.target) / self.scale
+        return relative - relative.clip(-self.tolerance, self.tolerance)
+
+    def losses(self, estimate: Any) -> Any:
         """The part of each target in the loss."""
-        _, excess = self._excess(estimate)
-        inside = np.minimum(excess, self.bound)
+        excess = abs(self._excess(estimate))
+        inside = excess.clip(max=self.bound)
         with np.errstate(over="ignore", invalid="ignore"):  # of weights that overflow: a fit refuses a loss that is not finite
             return self.importance * inside * (2.0 * excess - inside)
 
-    def loss(self, estimate: Floats) -> float:
-        """The loss."""
-        return float(np.sum(self.losses(estimate)))
+    def loss(self, estimate: Any) -> Any:
+        """The loss: a number, or a tensor of one, for which nobody has to wait yet."""
+        return self.losses(estimate).sum()
 
-    def slope(self, estimate: Floats) -> Floats:
+    def slope(self, estimate: Any) -> Any:
         """Derivative of the loss by each estimate."""
-        relative, excess = self._excess(estimate)
-        return 2.0 * self.importance * np.minimum(excess, self.bound) * np.sign(relative) / self.scale
+        return 2.0 * self.importance * self._excess(estimate).clip(-self.bound, self.bound) / self.scale
 
 
 def importance_of_groups(groups: Sequence[object], weights: Mapping[str, float] | None = None) -> Floats:

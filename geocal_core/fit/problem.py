@@ -78,11 +78,11 @@ class Problem:
     @property
     def nothing(self) -> float:
         """The loss of no weights at all."""
-        return self.objective.loss(np.zeros_like(self.target))
+        return self.loss(np.zeros_like(self.target))
 
     def loss(self, estimate: Floats) -> float:
         """The loss of estimates of the fitted rows."""
-        return self.objective.loss(estimate)
+        return float(self.objective.loss(estimate))
 
     def all_estimates(self, weights: Floats) -> Floats:
         """Estimates of all rows given, held out or not: 0 where there is no support."""

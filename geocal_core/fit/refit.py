@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geocal_core.fit.device import Device
 from geocal_core.fit.lbfgs import Lbfgs
 from geocal_core.fit.problem import Problem
-from geocal_core.fit.products import Products
+from geocal_core.fit.products import open_products
 from geocal_core.matrix.factored import Floats
 
 _WINDOW = 10
@@ -43,11 +43,11 @@ class Refit:
 
     def __init__(self, problem: Problem, start: Floats, lambda_l2: float, device: Device) -> None:
         self.kept = start > 0
-        self._problem = problem
+        self._objective = problem.objective.on(lambda array: device.put(array, "float64"))
         self._lambda_l2 = lambda_l2
         self._device = device
         matrix = problem.matrix.columns(self.kept)
-        self._products = Products(matrix, device, dtype="float64")
+        self._products = open_products(matrix, device, dtype="float64")
         self._order = np.flatnonzero(self.kept)[matrix.order]
         n_kept = len(self._order)
         self._values: list[float] = []
@@ -56,11 +56,10 @@ class Refit:
 
     def _evaluate(self, log_weight: Any) -> tuple[float, Any]:
         """The objective and its gradient by the logarithms of the weights."""
-        objective = self._problem.objective
         weight = self._device.xp.exp(log_weight)
         estimate = self._products.forward(weight)
-        value = objective.loss(estimate) + self._lambda_l2 * self._device.dot(weight, weight)
-        coefficients = self._products.coefficients(objective.slope(estimate))
+        value = float(self._objective.loss(estimate)) + self._lambda_l2 * self._device.dot(weight, weight)
+        coefficients = self._products.coefficients(self._objective.slope(estimate))
         gradient = self._device.xp.empty_like(weight)
 
         def fill(block: tuple[int, int]) -> None:

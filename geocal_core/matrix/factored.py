@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from geocal_core.errors import ArtifactError
+from geocal_core.matrix.usual import Usual
 from geocal_core.matrix.variants import Variants, columns_of
 from geocal_core.workers import worker_count
 
@@ -76,11 +77,14 @@ class FactoredMatrix:
         They cover the columns in their inner order.
     order : ndarray of int32, shape (n_columns,)
         The column, as everybody else numbers them, of each place in the inner order.
+    usual : Usual or None
+        What the columns have in common, where it is known; it holds nothing that the tiles do not.
     """
 
     sums: sparse.csr_matrix
     tiles: tuple[Tile, ...]
     order: NDArray[np.int32]
+    usual: Usual | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -152,7 +156,8 @@ class FactoredMatrix:
             kept = used[tile.rows]
             matrix = tile.matrix if kept.all() else tile.matrix[kept]
             tiles.append(Tile(tile.begin, tile.end, number[tile.rows[kept]], matrix))
-        return FactoredMatrix(narrow, tuple(tiles), self.order)
+        usual = self.usual and self.usual.rows(np.where(used, number, -1))
+        return FactoredMatrix(narrow, tuple(tiles), self.order, usual)
 
     def columns(self, kept: NDArray[np.bool_], most: int = COLUMNS_OF_A_TILE) -> FactoredMatrix:
         """The matrix of the columns of a mask, numbered anew; tiles are joined while they have ``most`` columns at most."""
@@ -170,7 +175,7 @@ class FactoredMatrix:
                 begin, waiting = tiles[-1].end, []
             waiting.append((tile.rows, part))
         tiles.append(_joined(begin, waiting))
-        return FactoredMatrix(self.sums, tuple(tiles), number[self.order[inside]])
+        return FactoredMatrix(self.sums, tuple(tiles), number[self.order[inside]], self.usual and self.usual.columns(inside))
 
     def leaves(self) -> sparse.csr_matrix:
         """A as one matrix of float32, shape (n_leaves, n_columns), columns in the inner order."""
@@ -258,7 +263,8 @@ class FactoredMatrix:
             return _tile(begin, columns_of(table, variants.rows_of(order[begin:end])), leaf, place[begin:end])
 
         with ThreadPoolExecutor(worker_count()) as pool:
-            return cls(sums, tuple(pool.map(tile, bounds)), order)
+            tiles = tuple(pool.map(tile, bounds))
+        return cls(sums, tiles, order, Usual.of(variants, order, np.append(0, np.cumsum(count)), leaf))
 
 
 def _leaves(

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from geocal_core.fit.arrow import Arrow, ConjugateGradients, System, system
 from geocal_core.fit.device import open_device
-from geocal_core.fit.products import Products
+from geocal_core.fit.products import open_products
 from geocal_core.matrix.factored import FactoredMatrix, Floats
 from geocal_core.matrix.variants import Variants
 
@@ -63,7 +63,7 @@ class Case:
     def found(self, threads: int = 1, **settings: int) -> tuple[System, Floats]:
         device = open_device("cpu", threads)
         with device.at_work():
-            products = Products(self.matrix, device, dtype="float64")
+            products = open_products(self.matrix, device, dtype="float64")
             way = system(self.matrix, self.scale, products, device, **settings)
             return way, way.solve(self.curvature, self.ridge, self.right)
 
