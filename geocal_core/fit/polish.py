@@ -26,7 +26,7 @@ from geocal_core.fit.distances import Distance, distance_within
 from geocal_core.fit.elastic import Elastic
 from geocal_core.fit.lbfgs import Lbfgs
 from geocal_core.fit.problem import Problem
-from geocal_core.fit.products import Products
+from geocal_core.fit.products import open_products
 from geocal_core.fit.raking import PRICE
 from geocal_core.matrix.factored import Floats
 
@@ -140,7 +140,7 @@ class _Polish:
         self._order = problem.matrix.order
         self._start = problem.initial_weights[self._order]
         self._total = float(np.sum(self._start))
-        self._products = Products(problem.matrix, device, dtype="float64")
+        self._products = open_products(problem.matrix, device, dtype="float64")
         first = np.zeros(len(self._order))
         if multipliers is not None:
             given = np.array(multipliers, dtype=np.float64)
