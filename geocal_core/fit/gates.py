@@ -57,8 +57,8 @@ def noise(words: torch.Tensor, epoch: int, seed: int, out: torch.Tensor, bits: t
     key = stream_key(f"fit.gates.{epoch}", seed)
     offset = torch.tensor(_signed(key >> 32), dtype=torch.int32)
     torch.add(offset, words, alpha=_signed(key | 1), out=bits)
-    torch.bitwise_right_shift(bits, 15, out=spare)
-    bits.bitwise_xor_(spare.bitwise_and_(0x1FFFF)).mul_(_signed(0x846CA68B))
+    torch.bitwise_right_shift(bits, 15, out=spare)  # with its sign, which keeps the step one to one
+    bits.bitwise_xor_(spare).mul_(_signed(0x846CA68B))
     out.copy_(bits)
     torch.add(torch.tensor(0.5, dtype=out.dtype), out, alpha=2.0**-32, out=out)
     torch.logit(out, eps=NOISE_LIMIT, out=out)
@@ -127,4 +127,5 @@ class Gates:
         """A price times the derivative of ``open_probability``, which is p (1 - p); overwrites ``spare``."""
         torch.sub(log_alpha, self._shift, out=spare)
         spare.sigmoid_()
-        torch.ops.aten.sigmoid_backward.grad_input(torch.tensor(price, dtype=out.dtype), spare, grad_input=out)
+        factor = torch.full((), price, dtype=out.dtype, device=out.device)
+        torch.ops.aten.sigmoid_backward.grad_input(factor, spare, grad_input=out)
