@@ -188,6 +188,6 @@ def _figure(value: float) -> str:
     """A round number, as 20,000 or 2·10⁶."""
     if value == 0 or 1e-3 <= abs(value) < 1e6:
         return f"{value:,.10g}"
-    factor, _, power = f"{value:.3e}".partition("e")
+    factor, _, power = f"{value:.9e}".partition("e")
     ten = f"10{str(int(power)).translate(_SUPERSCRIPT)}"
-    return ten if float(factor) == 1 else f"{float(factor):g}·{ten}"
+    return ten if float(factor) == 1 else f"{float(factor):.10g}·{ten}"
