@@ -11,7 +11,6 @@ import importlib.util
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from geocal_core import __version__
-from geocal_core.errors import ArtifactError, ConfigError, GeocalError, system_error
+from geocal_core.errors import ConfigError, GeocalError, system_error
+from geocal_core.fit_command import add_parser as add_fit
 from geocal_core.matrix.command import add_parser as add_package
 from geocal_core.profiles import profile
 from geocal_core.progress import Pipes, Reporter, Terminal
 from geocal_core.running import StageResult, run_stage
-from geocal_core.settings import FitSettings, from_config
+from geocal_core.settings import from_config
 from geocal_core.stages import STAGES, stage_named
-from geocal_core.store import Store, atomic, remove
+from geocal_core.store import Store
 from geocal_core.targets.command import add_parser as add_targets
 
 
@@ -83,39 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add_targets(commands)
     add_package(commands)
 
-    fit = commands.add_parser("fit", help="fit weights to a saved calibration package")
-    fit.add_argument("package", type=Path)
-    fit.add_argument("--output", type=Path, required=True, help="folder for weights, diagnostics and checkpoint")
-    fit.add_argument("--preset", default="local", help="local (lambda 1e-8) or national (1e-4)")
-    fit.add_argument("--epochs", type=int, help="epochs in all, those before a resume included; 1000, or 0 with --start-from")
-    fit.add_argument("--refit-epochs", type=int, default=300, help="most iterations of the refit of what is kept")
-    fit.add_argument("--device", default="cpu", help="cpu or cuda")
-    fit.add_argument("--seed", type=int, default=0)
-    fit.add_argument("--lambda-l0", type=float, help="price of an open gate, in units of the loss")
-    fit.add_argument(
-        "--lambda-share", type=float, help="in place of it: price of all gates as a share of the loss of no weights"
-    )
-    fit.add_argument("--lambda-l2", type=float, help="price of the sum of squared weights")
-    fit.add_argument("--beta", type=float, help="temperature of the gates")
-    fit.add_argument("--learning-rate", type=float)
-    fit.add_argument("--log-freq", type=int, default=100, metavar="EPOCHS", help="epochs between rows of calibration_log.csv")
-    fit.add_argument(
-        "--scale", default="safe", help="errors relative to max(|target|, floor) (safe) or |target| + 1 (reference)"
-    )
-    fit.add_argument("--floor", type=float, default=1.0, help="least scale, in the unit of the target")
-    fit.add_argument("--huber", type=float, help="relative error beyond which the loss grows linearly")
-    fit.add_argument("--margins", type=float, default=0.0, help="share of publishers' margins of error that costs nothing")
-    fit.add_argument("--groups", default="", metavar="COLUMN", help="column of the targets whose groups share the loss evenly")
-    weighted = "with --groups: its share of the loss against 1 of others, as in snap=2; may be given for several groups"
-    fit.add_argument("--group-weight", action="append", default=[], metavar="GROUP=NUMBER", help=weighted)
-    fit.add_argument("--start-from", default="", metavar="WEIGHTS", help="weights of an earlier fit, when targets have changed")
-    fit.add_argument("--resume-from", type=Path, metavar="CHECKPOINT", help="checkpoint, or the weights or folder beside it")
-    fit.add_argument("--checkpoint-output", type=Path, metavar="FILE", help="where the state is kept while the fit runs")
-    narrowed = (
-        "YAML rules (or default, full, holdout) that narrow the package's targets and hold some out, without a new package"
-    )
-    fit.add_argument("--target-config", default="", metavar="FILE", help=narrowed)
-    fit.set_defaults(run=_fit)
+    add_fit(commands)
 
     areas = commands.add_parser("areas", help="the catalogue of areas and their files")
     actions = areas.add_subparsers(required=True, metavar="ACTION")
@@ -205,61 +173,6 @@ def _reporter() -> Iterator[tuple[Reporter, Any]]:
             terminal.progress(f"{'reused' if result.reused else 'made'} {result.digest[:12]}: {facts}")
 
         yield terminal, say
-
-
-def _fit(arguments: argparse.Namespace) -> int:
-    if not arguments.package.is_dir():
-        raise ArtifactError(f"{arguments.package} is not a calibration package", "give the folder that holds manifest.json")
-    output = arguments.output.expanduser().resolve()
-    from geocal_core.fit.output import CHECKPOINT, FILES
-    from geocal_core.fit.stage import fit_package
-
-    # The folder is replaced as a whole: never one that holds anything else, such as the package or a home.
-    if output.exists() and not (output.is_dir() and {path.name for path in output.iterdir()} <= FILES):
-        raise ConfigError(f"{output} is there and holds other things than the weights of a fit", "give --output a new folder")
-    settings = FitSettings(
-        preset=arguments.preset,
-        epochs=arguments.epochs if arguments.epochs is not None else 0 if arguments.start_from else FitSettings.epochs,
-        refit_epochs=arguments.refit_epochs,
-        device=arguments.device,
-        seed=arguments.seed,
-        lambda_l0=arguments.lambda_l0,
-        lambda_share=arguments.lambda_share,
-        lambda_l2=arguments.lambda_l2,
-        beta=arguments.beta,
-        learning_rate=arguments.learning_rate,
-        log_every=arguments.log_freq,
-        targets=arguments.target_config,
-        scale=arguments.scale,
-        floor=arguments.floor,
-        huber=arguments.huber,
-        margins=arguments.margins,
-        groups=arguments.groups,
-        group_weights=tuple(arguments.group_weight),
-        start_from=arguments.start_from,
-    )
-    scratch = output.with_name(f".{output.name}.scratch")
-    live = arguments.checkpoint_output or scratch / CHECKPOINT
-    if arguments.resume_from is not None:
-        _take_checkpoint(arguments.resume_from, live)
-    with atomic(output) as temporary:
-        facts = fit_package(arguments.package, temporary, scratch, settings, Terminal(), checkpoint=live)
-    remove(scratch)
-    for name, value in facts.items():
-        print(f"{name:40s} {value}")
-    print(f"written to {output}")
-    return 0
-
-
-def _take_checkpoint(source: Path, live: Path) -> None:
-    """Copy a checkpoint, or the one beside the weights of a fit, to where the fit looks for its own."""
-    found = source / "checkpoint.npz" if source.is_dir() else source.with_name("checkpoint.npz")
-    found = source if source.suffix == ".npz" else found
-    if not found.is_file():
-        raise ConfigError(f"there is no checkpoint {found} to resume from", "give checkpoint.npz of a fit")
-    if found.resolve() != live.resolve():
-        with atomic(live) as temporary:
-            shutil.copyfile(found, temporary)
 
 
 def _areas_list(arguments: argparse.Namespace) -> int:

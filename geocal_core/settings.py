@@ -168,7 +168,7 @@ class PackageSettings:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """The L0 fit; of its hyper-parameters None takes the value of the preset (``geocal_core.fit.presets``).
+    """The fit; of its hyper-parameters None takes the value of the preset (``geocal_core.fit.presets``).
 
     Attributes
     ----------
@@ -195,6 +195,12 @@ class FitSettings:
         Shares of groups, such as ``snap=2``, in units of that of a group that is not named; 0 leaves a group out of the loss.
     start_from : str
         Weights (``.npy``) of an earlier fit to start from, of the same columns; what they left out stays out.
+    records : int
+        Columns to keep, exactly; 0 leaves their number to the gates.
+    method : str
+        How an exact number is kept: ``cube`` (a balanced sample of the dense solution), ``pps`` (a plain one), ``gates`` (the
+        largest weights that gates leave; the others have no use for epochs and hyper-parameters) or ``random``; a polish
+        follows.
     """
 
     preset: str = "local"
@@ -216,6 +222,8 @@ class FitSettings:
     groups: str = ""
     group_weights: tuple[str, ...] = ()
     start_from: str = ""
+    records: int = 0
+    method: str = "cube"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ _CHOICES: Mapping[tuple[type, str], Any] = {
     (GeographySettings, "agi_level"): Literal["district", "state"],
     (FitSettings, "preset"): Literal["local", "national"],
     (FitSettings, "device"): Literal["cpu", "cuda"],
+    (FitSettings, "method"): Literal["cube", "pps", "gates", "random"],
     (FitSettings, "scale"): Literal["safe", "reference"],
 }
 

@@ -72,6 +72,11 @@ class FitResult:
     hyperparameters: Hyperparameters
 
     @property
+    def losses(self) -> dict[str, float]:
+        """The losses by name."""
+        return {"loss": self.loss, "gated_loss": self.gated_loss, "initial_loss": self.initial_loss}
+
+    @property
     def unsupported_targets(self) -> tuple[str, ...]:
         """Targets without a non-zero value, which were left out of the loss."""
         return tuple(self.diagnostics.loc[~self.diagnostics["achievable"], "target"])

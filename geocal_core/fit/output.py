@@ -16,6 +16,7 @@ import pandas as pd
 from geocal_core.fit.fitting import FitResult
 from geocal_core.fit.rendering import charts, markdown
 from geocal_core.fit.scorecard import Scorecard
+from geocal_core.fit.sized import Exact
 from geocal_core.store import digest_path
 
 WEIGHTS = "calibration_weights.npy"
@@ -42,14 +43,14 @@ def write_scorecard(folder: Path, card: Scorecard) -> None:
         (folder / CHARTS[name]).write_text(chart, encoding="utf-8")
 
 
-def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -> None:
+def write_result(folder: Path, result: FitResult | Exact, settings: Mapping[str, Any]) -> None:
     """Write weights, diagnostics, log and run configuration into an existing folder.
 
     Parameters
     ----------
     folder : Path
         Checkpoint and scorecard, if there are any, already lie in it and are listed among the artifacts.
-    result : FitResult
+    result : FitResult or Exact
     settings : mapping
         JSON-able facts on the run, such as its preset, seed and the digest of the package; they open the configuration.
     """
@@ -69,11 +70,10 @@ def write_result(folder: Path, result: FitResult, settings: Mapping[str, Any]) -
         "mean_error_pct": _mean_percent(table[~table["held_out"]]),
         "held_out_mean_error_pct": _mean_percent(table[table["held_out"]]),
         "loss": result.loss,
-        "gated_loss": result.gated_loss,
         "initial_loss": result.initial_loss,
-        "refit_epochs_done": result.refit_epochs,
         "zero_targets": list(result.zero_targets),
         "lost_targets": list(result.lost_targets),
+        "repeated_targets": list(result.repeated_targets),
         "unsupported_targets": list(result.unsupported_targets),
         "artifacts": {
             name: f"sha256:{digest_path(folder / name)}" for name in sorted(FILES - {CONFIG}) if (folder / name).exists()

@@ -20,7 +20,7 @@ from geocal_core.errors import ConfigError
 from geocal_core.fit.balance import Balance
 from geocal_core.fit.checkpoint import Arrays, read, write
 from geocal_core.fit.diagnostics import target_table
-from geocal_core.fit.findings import log_table
+from geocal_core.fit.findings import log_table, lost_targets, repeated_targets, zero_targets
 from geocal_core.fit.fitting import fit_problem
 from geocal_core.fit.polish import ITERATIONS, POLISH_BOUNDS, Polished, polish
 from geocal_core.fit.problem import Problem, problem
@@ -31,9 +31,7 @@ from geocal_core.matrix.package import Package
 from geocal_core.sampling import inclusion_probabilities
 from geocal_core.store import digest_bytes
 
-METHODS = ("cube", "pps", "gates")
-STEPS = ("start", "dense", "selected", "polished")
-"""What the log's epochs 0 to 3 are."""
+METHODS = ("cube", "pps", "gates", "random")
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,8 @@ class Exact:
     polished : Polished
     diagnostics, log : DataFrame
         As of ``FitResult``; the log's epochs are 0 the start, 1 the dense weights, 2 the selection, 3 the polish.
+    zero_targets, lost_targets, repeated_targets : tuple of str
+        As of ``FitResult``.
     """
 
     weights: Floats
@@ -88,6 +88,20 @@ class Exact:
     polished: Polished
     diagnostics: pd.DataFrame
     log: pd.DataFrame
+    zero_targets: tuple[str, ...]
+    lost_targets: tuple[str, ...]
+    repeated_targets: tuple[str, ...]
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The losses by name."""
+        names = ("loss", "design_loss", "dense_loss", "initial_loss")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def unsupported_targets(self) -> tuple[str, ...]:
+        """Targets without a non-zero value, which were left out of the loss."""
+        return tuple(self.diagnostics.loc[~self.diagnostics["achievable"], "target"])
 
 
 def exact(
@@ -120,7 +134,8 @@ def exact(
         Columns to keep, from 1 to the number of those whose dense weight is above 0.
     method : str
         ``cube``: a balanced sample by chances proportional to the dense weight times the column's ``influence``; ``pps``: one
-        by such chances alone; ``gates``: the largest weights that a gated fit leaves.
+        by such chances alone; ``gates``: the largest weights that a gated fit leaves; ``random``: columns at random, from the
+        starting weights, to compare with.
     strata, balance
         For ``cube``, as in ``select``; ``balance`` may also be a ``Balance``.
     seed : int
@@ -169,6 +184,8 @@ def exact(
         if method == "gates":
             own = {"seed": seed, "device": device, "threads": threads, "progress": tell}
             dense = gated_weights(fitted, checkpoint=steps.gates, **own, **gates)
+        elif method == "random":
+            dense = Dense(fitted.initial_weights, np.zeros(len(fitted.target)), {})
         else:
             dense = dense_weights(fitted, price=price, gap=gap, threads=threads, progress=tell)
         steps.keep(dense)
@@ -201,7 +218,7 @@ def dense_weights(
 def gated_weights(fitted: Problem, **settings: Any) -> Dense:
     """Weights by gates, for ``gates``; settings are those of ``fit``. There is no refit: a polish of what is kept follows."""
     result = fit_problem(fitted, refit_epochs=0, **settings)
-    facts = {"gates_epochs": result.epochs, "gates_stopped": result.stopped, **asdict(result.hyperparameters)}
+    facts = {"epochs": result.epochs, "stopped": result.stopped, **asdict(result.hyperparameters)}
     return Dense(result.weights, np.zeros(len(fitted.target)), facts)
 
 
@@ -233,6 +250,8 @@ def _selected(fitted: Problem, dense: Dense, records: int, method: str, strata: 
         )
     if method == "gates":
         return select(weights, records, "top")
+    if method == "random":
+        return select(weights, records, "pps", sizes=(weights > 0).astype(np.float64), seed=seed)
     sizes = weights * influence(fitted)
     if isinstance(balance, Balance) and method == "cube":
         balance = balance.rows(weights, inclusion_probabilities(sizes, records))
@@ -260,6 +279,9 @@ def _result(fitted: Problem, method: str, dense: Dense, selection: Selection, po
         polished=polished,
         diagnostics=target_table(fitted.names, fitted.all_targets, logged[-1][1], fitted.supported, fitted.held_out),
         log=log_table(fitted, logged),
+        zero_targets=zero_targets(fitted),
+        lost_targets=lost_targets(fitted, weights),
+        repeated_targets=repeated_targets(fitted),
     )
 
 

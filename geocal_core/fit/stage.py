@@ -6,20 +6,19 @@ import shutil
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.fit.diagnostics import error_shares
-from geocal_core.fit.fitting import FitResult, fit
-from geocal_core.fit.objective import LossSettings, importance_of_groups
+from geocal_core.fit.fitting import FitResult, fit_problem
+from geocal_core.fit.inputs import Inputs, inputs
 from geocal_core.fit.output import CHECKPOINT, write_result, write_scorecard
-from geocal_core.fit.problem import problem
 from geocal_core.fit.scorecard import Scorecard, scorecard
-from geocal_core.matrix.package import Package
+from geocal_core.fit.sized import Exact, exact
 from geocal_core.progress import Reporter, Value
 from geocal_core.settings import FitSettings
 
@@ -69,165 +68,117 @@ def fit_package(
     ConfigError
         If a setting is out of its range.
     """
-    opened = Package.open(package, verify=verify)
-    matrix, targets = opened.chosen(settings.targets, reporter.progress)
-    nonzeros = matrix.row_nonzeros
-    unsupported = int(np.count_nonzero(nonzeros == 0))
-    reporter.progress(
-        f"fitting {matrix.shape[0]:,} targets ({unsupported:,} without support, {int(targets['held_out'].sum()):,} held out) "
-        f"with {matrix.shape[1]:,} columns and {int(nonzeros.sum()):,} non-zeros ({matrix.atoms:,} stored), "
-        f"preset {settings.preset}, {settings.device}"
-    )
+    if settings.method != FitSettings.method and not settings.records:
+        raise ConfigError(f"method {settings.method} says how an exact number of columns is kept", "set records as well")
+    made = inputs(package, settings, reporter, verify)
     live = checkpoint or scratch / CHECKPOINT
-    start = _earlier(settings.start_from, opened.n_columns) if settings.start_from else opened.initial_weights
-    loss = LossSettings(settings.scale, settings.floor, settings.huber)
-    tolerance, importance = _margins(targets, settings.margins), _importance(targets, settings)
-    result = fit(
-        matrix,
-        targets,
-        preset=settings.preset,
-        initial_weights=start,
-        tolerance=tolerance,
-        importance=importance,
-        loss=loss,
-        epochs=settings.epochs,
+    result, facts = (_exact if settings.records else _fit)(made, settings, live, reporter)
+    _check(result, reporter, warm=bool(settings.start_from))
+    output.mkdir(parents=True)
+    shutil.copyfile(live, output / CHECKPOINT)
+    opened = made.package
+    card = scorecard(made.problem, result.weights, made.targets, opened.district, opened.imputed_columns)
+    write_scorecard(output, card)
+    write_result(output, result, {**made.facts, **facts})
+    return _numbers(result, card)
+
+
+def _fit(made: Inputs, settings: FitSettings, live: Path, reporter: Reporter) -> tuple[FitResult, dict[str, Any]]:
+    """Gates and refit, and what the configuration says of them."""
+    reporter.progress(f"fitting by gates, preset {settings.preset}, {settings.device}")
+    result = fit_problem(
+        made.problem,
         refit_epochs=settings.refit_epochs,
         seed=settings.seed,
         device=settings.device,
         checkpoint=live,
-        log_every=settings.log_every,
         progress=reporter.progress,
-        lambda_l0=settings.lambda_l0,
-        lambda_share=settings.lambda_share,
-        lambda_l2=settings.lambda_l2,
-        beta=settings.beta,
-        learning_rate=settings.learning_rate,
+        **_gates(settings),
     )
-    _check(result, reporter, warm=bool(settings.start_from))
-    output.mkdir(parents=True)
-    shutil.copyfile(live, output / CHECKPOINT)
-    fitted = problem(matrix, targets, start, tolerance=tolerance, importance=importance, loss=loss)
-    card = scorecard(fitted, result.weights, targets, opened.district, opened.imputed_columns)
-    write_scorecard(output, card)
     facts = {
-        "package_digest": opened.digest,
-        # What the columns are copies of: whoever lays the weights on households must do so on these very ones.
-        "package_inputs": dict(opened.manifest.get("inputs", {})),
-        "package_seed": opened.seed,
-        "package_takeup": opened.manifest.get("takeup", ""),
-        "package_targets": opened.manifest.get("targets", ""),
-        "targets": settings.targets,
-        "n_records": opened.n_records,
-        "n_clones": opened.n_clones,
         "preset": settings.preset,
         "epochs": settings.epochs,
         "refit_epochs": settings.refit_epochs,
-        "seed": settings.seed,
-        "device": settings.device,
+        "refit_epochs_done": result.refit_epochs,
         "log_every": settings.log_every,
-        "start_from": settings.start_from,
-        "margins": settings.margins,
-        "groups": settings.groups,
-        "group_weights": list(settings.group_weights),
         "stopped": result.stopped,
-        "repeated_targets": list(result.repeated_targets),
-        **asdict(loss),
+        "gated_loss": result.gated_loss,
         **asdict(result.hyperparameters),
     }
-    write_result(output, result, facts)
-    return _numbers(result, card)
+    return result, facts
 
 
-def _earlier(path: str, n_columns: int) -> NDArray[np.float64]:
-    """Weights of an earlier fit of as many columns."""
-    try:
-        weights = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise ConfigError(f"the weights {path} to start from do not exist") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise ArtifactError(f"the weights {path} to start from cannot be read ({error})") from error
-    if not isinstance(weights, np.ndarray) or weights.shape != (n_columns,) or weights.dtype.kind != "f":
-        raise ArtifactError(
-            f"{path} holds no weights of this package's {n_columns} columns", "give calibration_weights.npy of a fit of them"
-        )
-    return weights.astype(np.float64)
+def _exact(made: Inputs, settings: FitSettings, live: Path, reporter: Reporter) -> tuple[Exact, dict[str, Any]]:
+    """A selection of an exact size and its polish, and what the configuration says of them."""
+    reporter.progress(f"fitting {settings.records:,} records, method {settings.method}, {settings.device}")
+    result = exact(
+        made.problem,
+        settings.records,
+        settings.method,
+        strata=made.strata,
+        balance=made.balance,
+        seed=settings.seed,
+        device=settings.device,
+        checkpoint=live,
+        progress=reporter.progress,
+        **(_gates(settings) if settings.method == "gates" else _given(settings)),
+    )
+    polished = result.polished
+    facts = {
+        "records": settings.records,
+        "method": settings.method,
+        **({"preset": settings.preset} if settings.method == "gates" else {}),
+        **result.dense.facts,
+        "dense_loss": result.dense_loss,
+        "design_loss": result.design_loss,
+        "polish_gap": polished.gap,
+        "polish_iterations": polished.iterations,
+        "polish_price": polished.price,
+        "weight_bounds": list(polished.bounds) if polished.bounds else None,
+        "weights_at_lower_bound": polished.at_lower,
+        "weights_at_upper_bound": polished.at_upper,
+    }
+    return result, facts
 
 
-def _margins(targets: pd.DataFrame, share: float) -> NDArray[np.float64] | None:
-    """Of each target, that share of its publisher's margin of error, uprated and reconciled as its value was."""
-    if share < 0:
-        raise ConfigError(f"margins is {share}", "it must be at least 0")
-    if share == 0:
-        return None
-    if "tolerance" not in targets:
-        raise ConfigError("margins are asked for and the package's targets have no margins of error", "leave margins at 0")
-    published = targets["original_value"] if "original_value" in targets else targets["value"]
-    moved = (targets["value"] / published.where(published != 0)).abs().fillna(1.0)
-    return np.asarray(share * targets["tolerance"].astype(np.float64) * moved, dtype=np.float64)
+_HYPERPARAMETERS = ("lambda_l0", "lambda_share", "lambda_l2", "beta", "learning_rate")
 
 
-def _importance(targets: pd.DataFrame, settings: FitSettings) -> NDArray[np.float64] | None:
-    """Importance by the groups of a column; of the targets that are fitted, so that no other has a part in it."""
-    column, weights = settings.groups, _group_weights(settings.group_weights)
-    if not column:
-        if weights:
-            raise ConfigError(
-                "groups of targets have weights and there is no column to group by", "set groups, to variable say"
-            )
-        return None
-    if column not in targets:
-        raise ConfigError(f"the targets have no column {column!r} to group by", f"they have {', '.join(map(str, targets))}")
-    fitted = ~targets["held_out"].to_numpy()
-    importance = np.ones(len(targets))
-    importance[fitted] = importance_of_groups(targets.loc[fitted, column].tolist(), weights)
-    if not importance[fitted].any():
-        raise ConfigError("every group of targets has the weight 0", "give one a weight above 0")
-    return importance
+def _gates(settings: FitSettings) -> dict[str, Any]:
+    """Arguments of the gated fit."""
+    names = ("preset", "epochs", "log_every", *_HYPERPARAMETERS)
+    return {name: getattr(settings, name) for name in names}
 
 
-def _group_weights(texts: tuple[str, ...]) -> dict[str, float]:
-    """Weights by the names of groups, of texts such as ``snap=2``."""
-    weights: dict[str, float] = {}
-    for text in texts:
-        name, equals, number = text.rpartition("=")
-        try:
-            weight = float(number)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise ConfigError(f"the weight of a group is given as {text!r}", "write GROUP=NUMBER, as in snap=2")
-        if name in weights:
-            raise ConfigError(f"the group {name} has two weights", "give one")
-        weights[name] = weight
-    return weights
+def _given(settings: FitSettings) -> dict[str, float]:
+    """Hyper-parameters of gates that are asked for."""
+    return {name: value for name in _HYPERPARAMETERS if (value := getattr(settings, name)) is not None}
 
 
-def _check(result: FitResult, reporter: Reporter, warm: bool) -> None:
+def _check(result: FitResult | Exact, reporter: Reporter, warm: bool) -> None:
     weights = result.weights
     valid = bool(np.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any())
     kept = int(np.count_nonzero(weights))
     reporter.check("weights_valid", valid, {"kept": kept, "columns": len(weights), "sum": float(weights.sum())})
-    # What is started from a good fit may find nothing to gain.
-    improved = result.loss < result.initial_loss or (warm and result.loss <= result.initial_loss * (1 + 1e-5))
-    losses: dict[str, Value] = {"initial_loss": result.initial_loss, "gated_loss": result.gated_loss, "loss": result.loss}
-    reporter.check("fit_improved", improved, losses)
+    # What is started from a good fit may find nothing to gain; a few records may do worse than all of them at the start.
+    before = result.design_loss if isinstance(result, Exact) else result.initial_loss
+    nothing_to_gain = warm or isinstance(result, Exact)
+    improved = result.loss < before or (nothing_to_gain and result.loss <= before * (1 + 1e-5))
+    reporter.check("fit_improved", improved, result.losses)
     if not valid:
         raise ArtifactError("the fit gave weights that are negative, not finite or all 0", "lower learning_rate")
     if not improved:
         raise ArtifactError(
-            f"the fit did not improve on its starting weights (loss {result.loss:.6g}, at the start {result.initial_loss:.6g})",
+            f"the fit did not improve on its starting weights (loss {result.loss:.6g}, at the start {before:.6g})",
             "ask for more epochs, or lower lambda_l0",
         )
 
 
-def _numbers(result: FitResult, card: Scorecard) -> dict[str, Value]:
+def _numbers(result: FitResult | Exact, card: Scorecard) -> dict[str, Value]:
     held, quality = result.diagnostics["held_out"], card.weights
     imputed = quality["imputed_share"]
     return {
-        "loss": result.loss,
-        "gated_loss": result.gated_loss,
-        "initial_loss": result.initial_loss,
-        "refit_epochs": result.refit_epochs,
+        **result.losses,
         "targets": len(result.diagnostics),
         "targets_unsupported": len(result.unsupported_targets),
         "targets_zero": len(result.zero_targets),
