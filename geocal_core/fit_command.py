@@ -46,6 +46,14 @@ def add_parser(commands: Any) -> None:
     _add_gates(fit)
     fit.set_defaults(run=_fit)
 
+    frontier = commands.add_parser("frontier", help="what each size of a file costs in loss and effective sample size")
+    _add_problem(frontier, "folder for table, JSON, Markdown and plot")
+    frontier.add_argument("--sizes", type=int, nargs="+", required=True, metavar="N", help="numbers of columns to keep")
+    compared = f"of {', '.join(_METHODS)} (cube pps)"
+    frontier.add_argument("--methods", nargs="+", choices=_METHODS, default=["cube", "pps"], metavar="METHOD", help=compared)
+    _add_gates(frontier)
+    frontier.set_defaults(run=_frontier)
+
 
 def _add_problem(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("package", type=Path)
@@ -121,6 +129,28 @@ def _fit(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _frontier(arguments: argparse.Namespace) -> int:
+    _check_package(arguments.package)
+    from geocal_core.fit.frontier import FILES
+    from geocal_core.fit.stage import frontier_of_package
+
+    output = _checked(arguments.output, FILES)
+    idle = _idle(arguments)
+    if "gates" not in arguments.methods and idle:
+        raise ConfigError(f"{idle} is a setting of gates", "add gates to --methods, or leave it out")
+    sizes, methods = tuple(arguments.sizes), tuple(arguments.methods)
+    with atomic(output) as temporary:
+        text = frontier_of_package(arguments.package, temporary, _settings(arguments), sizes, methods, Terminal())
+    print(text)
+    print(f"written to {output}")
+    return 0
+
+
+def _idle(arguments: argparse.Namespace) -> str:
+    """The first flag of the gated fit that was given; empty if none was."""
+    return next((f"--{flag.replace('_', '-')}" for flag in _OF_GATES if getattr(arguments, flag) is not None), "")
+
+
 def _check_package(package: Path) -> None:
     if not package.is_dir():
         raise ArtifactError(f"{package} is not a calibration package", "give the folder that holds manifest.json")
@@ -130,7 +160,7 @@ def _checked(folder: Path, files: frozenset[str]) -> Path:
     """The folder to write, which is replaced as a whole: never one that holds anything else, such as the package or a home."""
     output = folder.expanduser().resolve()
     if output.exists() and not (output.is_dir() and {path.name for path in output.iterdir()} <= files):
-        raise ConfigError(f"{output} is there and holds other things than the weights of a fit", "give --output a new folder")
+        raise ConfigError(f"{output} is there and holds other things than the files of a fit", "give --output a new folder")
     return output
 
 
@@ -146,9 +176,8 @@ def _of_size(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"--records is {arguments.records}", "give 1 or more, or leave it out")
     if arguments.refit_epochs is not None:
         raise ConfigError("--refit-epochs is of a fit without --records", "with it, a polish follows the selection")
-    idle = [flag for flag in _OF_GATES if getattr(arguments, flag) is not None]
-    if method != "gates" and idle:
-        raise ConfigError(f"--{idle[0].replace('_', '-')} means nothing for the method {method}", "it is for --method gates")
+    if method != "gates" and (idle := _idle(arguments)):
+        raise ConfigError(f"{idle} means nothing for the method {method}", "it is for --method gates")
     if arguments.epochs == 0:
         raise ConfigError("no gate closes in 0 epochs", "give --epochs, or take --method cube")
     return {"records": arguments.records, "method": method}

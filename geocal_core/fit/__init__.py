@@ -2,13 +2,14 @@
 
 from geocal_core.fit.conflicts import Conflicts, conflicts
 from geocal_core.fit.fitting import FitResult, fit
+from geocal_core.fit.frontier import Frontier, frontier
 from geocal_core.fit.objective import LossSettings, importance_of_groups
 from geocal_core.fit.polish import Polished, polish
 from geocal_core.fit.presets import PRESETS, Hyperparameters
 from geocal_core.fit.raking import Raked, rake
 from geocal_core.fit.scorecard import Scorecard, scorecard
 from geocal_core.fit.selection import Selection, select
-from geocal_core.fit.sized import Dense, Exact, dense_weights, exact, gated_weights
+from geocal_core.fit.sized import Dense, Exact, dense_of, exact
 
 __all__ = [
     "PRESETS",
@@ -16,6 +17,7 @@ __all__ = [
     "Dense",
     "Exact",
     "FitResult",
+    "Frontier",
     "Hyperparameters",
     "LossSettings",
     "Polished",
@@ -23,10 +25,10 @@ __all__ = [
     "Scorecard",
     "Selection",
     "conflicts",
-    "dense_weights",
+    "dense_of",
     "exact",
     "fit",
-    "gated_weights",
+    "frontier",
     "importance_of_groups",
     "polish",
     "rake",

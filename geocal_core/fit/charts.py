@@ -148,6 +148,23 @@ def standalone(chart: str) -> str:
     return f"{start}<style>{_STYLE}</style>{opening}{title}{closing}{white}{heading}{drawing}\n"
 
 
+def panels(charts: Sequence[str], title: str, across: int = 2) -> str:
+    """Charts side by side, each with its own title, as the text of one file; empty where none has anything to show."""
+    shown = [standalone(chart).rstrip("\n") for chart in charts if chart]
+    if not shown:
+        return ""
+    high = _HEIGHT + _HEADING
+    width, height = min(across, len(shown)) * _WIDTH, -(-len(shown) // across) * high
+    parts = [
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg">',
+        f"<title>{escape(title)}</title>",
+    ]
+    for place, chart in enumerate(shown):
+        x, y = place % across * _WIDTH, place // across * high
+        parts.append(chart.replace("<svg ", f'<svg x="{x}" y="{y}" width="{_WIDTH}" height="{high}" ', 1))
+    return "".join([*parts, "</svg>"]) + "\n"
+
+
 def _stroke(place: int) -> str:
     """Colour and dashes of a line by its place among the lines."""
     dashes = _DASHES[place % len(_DASHES)]

@@ -37,6 +37,8 @@ class Problem:
     initial_weights : ndarray of float64, shape (n_columns,)
     held_matrix : FactoredMatrix, shape (n_held, n_columns)
         The rows with support that are held out.
+    held_objective : Objective
+        The loss of these.
     supported, held_out : ndarray of bool, shape (n_targets,)
         Which of the rows given have a non-zero, and which are scored and never fitted.
     repeats : ndarray of int64, shape (n_targets,)
@@ -50,6 +52,7 @@ class Problem:
     objective: Objective
     initial_weights: Floats
     held_matrix: FactoredMatrix
+    held_objective: Objective
     supported: NDArray[np.bool_]
     held_out: NDArray[np.bool_]
     repeats: NDArray[np.int64]
@@ -83,6 +86,10 @@ class Problem:
     def loss(self, estimate: Floats) -> float:
         """The loss of estimates of the fitted rows."""
         return float(self.objective.loss(estimate))
+
+    def held_loss(self, weights: Floats) -> float:
+        """The loss of weights over the rows that are held out: 0 where there are none."""
+        return self.held_objective.loss(self.held_matrix.estimates(weights))
 
     def all_estimates(self, weights: Floats) -> Floats:
         """Estimates of all rows given, held out or not: 0 where there is no support."""
@@ -193,21 +200,21 @@ def problem(
     factor = _of_targets("importance", importance, 1.0, labels)
     again = np.flatnonzero(repeats >= 0)
     np.maximum.at(factor, repeats[again], factor[again])  # so that a row of a group that counts is not lost to its twin's
-    kept = factored.rows(fitted)
-    size = np.abs(y[fitted])
-    zero = size == 0
-    if zero.any():
-        size[zero] = kept.rows(zero).estimates(start, np.abs)
     loss = loss or LossSettings()
-    scale = loss.scales(size)
-    objective = Objective(
-        y[fitted],
-        scale,
-        np.nan_to_num(_of_targets("tolerance", tolerance, 0.0, labels, nan=True))[fitted] / scale,
-        factor[fitted],
-        math.inf if loss.huber is None else loss.huber,
-    )
-    return Problem(kept, objective, start, factored.rows(supported & held), supported, held, repeats, labels, y)
+    margin = np.nan_to_num(_of_targets("tolerance", tolerance, 0.0, labels, nan=True))
+
+    def part(which: NDArray[np.bool_]) -> tuple[FactoredMatrix, Objective]:
+        """Matrix and loss of some rows."""
+        rows = factored.rows(which)
+        size = np.abs(y[which])
+        zero = size == 0
+        if zero.any():
+            size[zero] = rows.rows(zero).estimates(start, np.abs)
+        scale = loss.scales(size)
+        bound = math.inf if loss.huber is None else loss.huber
+        return rows, Objective(y[which], scale, margin[which] / scale, factor[which], bound)
+
+    return Problem(*part(fitted), start, *part(supported & held), supported, held, repeats, labels, y)
 
 
 def _repeats(matrix: FactoredMatrix, y: Floats, fitted: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -51,19 +51,19 @@ def markdown(card: Scorecard) -> str:
         parts.append(_errors(families, {"level": families["level"], "family": families["family"]}))
     parts += [
         "## Weights",
-        _facts({name: _share if name in _PERCENT_WEIGHTS else _number for name in card.weights}, card.weights),
+        _facts({name: share if name in _PERCENT_WEIGHTS else number for name in card.weights}, card.weights),
     ]
     if len(card.sums):
         shows: dict[str, Show] = {
             "total": str,
             "family": str,
-            "totals": _number,
-            "estimate_gap": _share,
-            "target_gap": _share,
+            "totals": number,
+            "estimate_gap": share,
+            "target_gap": share,
         }
         rows = card.sums[[*shows]].itertuples(index=False)
-        parts += ["## Do the levels add up", _grid([name.replace("_", " ") for name in shows], rows, [*shows.values()])]
-    parts += ["## Optimality", _facts(dict.fromkeys(card.optimality, _number), card.optimality)]
+        parts += ["## Do the levels add up", grid([name.replace("_", " ") for name in shows], rows, [*shows.values()])]
+    parts += ["## Optimality", _facts(dict.fromkeys(card.optimality, number), card.optimality)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -113,19 +113,20 @@ def charts(card: Scorecard) -> dict[str, str]:
 def _errors(rows: pd.DataFrame, labels: dict[str, pd.Series]) -> str:
     figures = {**_COUNTS, **_SHARES, **_ZERO}
     shown = rows.assign(**labels)[[*labels, *figures]]
-    shows: list[Show] = [str] * len(labels) + [_share if name in _SHARES else _number for name in figures]
-    return _grid([*labels, *figures.values()], shown.itertuples(index=False), shows)
+    shows: list[Show] = [str] * len(labels) + [share if name in _SHARES else number for name in figures]
+    return grid([*labels, *figures.values()], shown.itertuples(index=False), shows)
 
 
 def _facts(shows: dict[str, Show], figures: dict[str, float]) -> str:
-    return _grid(
+    return grid(
         ["figure", "value"],
         [(name.replace("_", " "), show(figures[name]) or "unknown") for name, show in shows.items()],
         [str, str],
     )
 
 
-def _grid(heads: Sequence[str], rows: Any, shows: Sequence[Show]) -> str:
+def grid(heads: Sequence[str], rows: Any, shows: Sequence[Show]) -> str:
+    """A table in Markdown; columns that are not text stand to the right."""
     lines = ["| " + " | ".join(heads) + " |", "|" + "|".join(" --- " if show is str else " --: " for show in shows) + "|"]
     for row in rows:
         cells = (show(value).replace("|", "\\|") for show, value in zip(shows, row, strict=True))
@@ -133,13 +134,15 @@ def _grid(heads: Sequence[str], rows: Any, shows: Sequence[Show]) -> str:
     return "\n".join(lines)
 
 
-def _share(value: float) -> str:
+def share(value: float) -> str:
+    """A share in per cent; empty for NaN."""
     if math.isnan(value):
         return ""
     return f"{100 * value:.2f} %" if value == 0 or abs(value) >= 1e-3 else f"{100 * value:.2g} %"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A number with four digits or in whole; empty for NaN."""
     if math.isnan(value):
         return ""
     return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:.4g}"

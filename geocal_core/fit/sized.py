@@ -34,6 +34,10 @@ from geocal_core.store import digest_bytes
 METHODS = ("cube", "pps", "gates", "random")
 
 
+class TooFew(ConfigError):
+    """Fewer columns than are wanted have a weight above 0."""
+
+
 @dataclass(frozen=True)
 class Dense:
     """Weights of all columns, from which some are selected.
@@ -147,7 +151,7 @@ def exact(
     gap : float
         Relative duality gap at which the raking stops.
     dense : Dense, optional
-        What ``dense_weights`` or ``gated_weights`` gave: to fit the same problem to several sizes.
+        What ``dense_of`` gave, to fit the same problem to several sizes.
     iterations, start
         As in ``polish``.
     device : str
@@ -181,13 +185,18 @@ def exact(
         steps.read({**fitted.digests(), **settings, **of_gates, **found})
     dense = dense or steps.dense()
     if dense is None:
-        if method == "gates":
-            own = {"seed": seed, "device": device, "threads": threads, "progress": tell}
-            dense = gated_weights(fitted, checkpoint=steps.gates, **own, **gates)
-        elif method == "random":
-            dense = Dense(fitted.initial_weights, np.zeros(len(fitted.target)), {})
-        else:
-            dense = dense_weights(fitted, price=price, gap=gap, threads=threads, progress=tell)
+        dense = dense_of(
+            fitted,
+            method,
+            price=price,
+            gap=gap,
+            seed=seed,
+            device=device,
+            threads=threads,
+            checkpoint=steps.gates,
+            progress=tell,
+            **gates,
+        )
         steps.keep(dense)
     selection = steps.selection()
     if selection is None:
@@ -199,27 +208,45 @@ def exact(
     return _result(fitted, method, dense, selection, polished)
 
 
-def dense_weights(
+def dense_of(
     fitted: Problem,
+    method: str,
     *,
     price: float = PRICE,
     gap: float = 1e-4,
+    seed: int = 0,
+    device: str = "cpu",
     threads: int | None = None,
+    checkpoint: Path | None = None,
     progress: Callable[[str], None] | None = None,
+    **gates: Any,
 ) -> Dense:
-    """Weights of all columns by raking (``rake``), for ``cube`` and ``pps``."""
+    """Weights of all columns from which a method selects; arguments as of ``exact``, a checkpoint of the gated fit alone.
+
+    For ``cube`` and ``pps`` by raking; for ``gates`` by gates without a refit, because a polish of what is kept follows; for
+    ``random`` the starting weights.
+    """
+    nothing = np.zeros(len(fitted.target))
+    if method == "random":
+        return Dense(fitted.initial_weights, nothing, {})
+    if method == "gates":
+        result = fit_problem(
+            fitted,
+            refit_epochs=0,
+            seed=seed,
+            device=device,
+            threads=threads,
+            checkpoint=checkpoint,
+            progress=progress,
+            **gates,
+        )
+        facts = {"epochs": result.epochs, "stopped": result.stopped, **asdict(result.hyperparameters)}
+        return Dense(result.weights, nothing, facts)
     raked = rake(fitted, price=price, gap=gap, threads=threads, tell=progress)
     if not raked.converged and progress is not None:
         progress(f"the dense weights are at a gap of {raked.gap:.1e} and not of {gap:.1e}: the fit goes on from there")
     facts = {"dense_gap": raked.gap, "dense_primal": raked.primal, "dense_iterations": raked.iterations}
     return Dense(raked.weights, raked.multipliers, facts)
-
-
-def gated_weights(fitted: Problem, **settings: Any) -> Dense:
-    """Weights by gates, for ``gates``; settings are those of ``fit``. There is no refit: a polish of what is kept follows."""
-    result = fit_problem(fitted, refit_epochs=0, **settings)
-    facts = {"epochs": result.epochs, "stopped": result.stopped, **asdict(result.hyperparameters)}
-    return Dense(result.weights, np.zeros(len(fitted.target)), facts)
 
 
 def _check(fitted: Problem, records: int, method: str, device: str, gates: Mapping[str, Any]) -> None:
@@ -244,7 +271,7 @@ def _selected(fitted: Problem, dense: Dense, records: int, method: str, strata: 
     left = int(np.count_nonzero(weights))
     if left < records:
         how = "the gates kept" if method == "gates" else "raking gave a weight above 0 to"
-        raise ConfigError(
+        raise TooFew(
             f"{how} {left:,} columns and {records:,} are wanted",
             "lower lambda_l0 or lambda_share, or take the method cube" if method == "gates" else f"ask for at most {left:,}",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
@@ -15,6 +16,8 @@ from geocal_core.context import StageContext
 from geocal_core.errors import ArtifactError, ConfigError
 from geocal_core.fit.diagnostics import error_shares
 from geocal_core.fit.fitting import FitResult, fit_problem
+from geocal_core.fit.frontier import frontier, markdown
+from geocal_core.fit.frontier import write as write_frontier
 from geocal_core.fit.inputs import Inputs, inputs
 from geocal_core.fit.output import CHECKPOINT, write_result, write_scorecard
 from geocal_core.fit.scorecard import Scorecard, scorecard
@@ -81,6 +84,42 @@ def fit_package(
     write_scorecard(output, card)
     write_result(output, result, {**made.facts, **facts})
     return _numbers(result, card)
+
+
+def frontier_of_package(
+    package: Path,
+    output: Path,
+    settings: FitSettings,
+    sizes: Sequence[int],
+    methods: Sequence[str],
+    reporter: Reporter,
+) -> str:
+    """Write what each of some sizes of a package's fit costs (``frontier``) into a folder to be made; gives it as Markdown.
+
+    Raises
+    ------
+    ArtifactError
+        If the package is damaged.
+    ConfigError
+        If a setting is out of its range.
+    """
+    made = inputs(package, settings, reporter)
+    found = frontier(
+        made.problem,
+        sizes,
+        methods,
+        strata=made.strata,
+        balance=made.balance,
+        seed=settings.seed,
+        device=settings.device,
+        progress=reporter.progress,
+        **(_gates(settings) if "gates" in methods else _given(settings)),
+    )
+    output.mkdir(parents=True)
+    of_gates = _gates(settings) if "gates" in methods else {}
+    facts = {**made.facts, **of_gates, "sizes": list(sizes), "methods": list(methods)}
+    write_frontier(output, found, facts)
+    return markdown(found)
 
 
 def _fit(made: Inputs, settings: FitSettings, live: Path, reporter: Reporter) -> tuple[FitResult, dict[str, Any]]:
