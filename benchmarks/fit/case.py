@@ -27,6 +27,8 @@ class Options:
         Size of a selection.
     threads : int
     preset : str
+    lambda_l0 : float or None
+        Price of an open gate in place of the preset's.
     seed : int
     """
 
@@ -36,11 +38,12 @@ class Options:
     records: int = 0
     threads: int = 2
     preset: str = "national"
+    lambda_l0: float | None = None
     seed: int = 0
 
     @property
     def settings(self) -> Hyperparameters:
-        return preset(self.preset)
+        return preset(self.preset, lambda_l0=self.lambda_l0)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from benchmarks.fit.case import Case, Options
 from benchmarks.fit.outcome import Outcome, Pace, peak
 from benchmarks.fit.traffic import bandwidth, bytes_of_an_epoch
-from geocal_core.fit.balance import balancing_quantities, balancing_rows
+from geocal_core.fit.balance import Balance
 from geocal_core.fit.device import open_device
 from geocal_core.fit.fitting import fit
 from geocal_core.fit.gated import GatedFit
 from geocal_core.fit.raking import rake
 from geocal_core.fit.refit import Refit
-from geocal_core.fit.selection import select
+from geocal_core.fit.sized import dense_weights, exact
 
 Contender = Callable[[Case, Options], Iterator[Outcome]]
 
@@ -35,6 +35,7 @@ PACE = "geocal L0, 1 thread"
 BANDWIDTH = "memory"
 SAME_BYTES = "same bytes"
 REFIT_ITERATIONS = 300
+REFIT_SECONDS = 60.0
 
 
 def gated(case: Case, options: Options) -> Iterator[Outcome]:
@@ -42,14 +43,14 @@ def gated(case: Case, options: Options) -> Iterator[Outcome]:
     device = open_device("cpu", options.threads)
     with device.at_work():
         run = GatedFit(case.made, options.settings, options.seed, device)
-        built = case.since()
+        built, moved = case.since(), float(bytes_of_an_epoch(run))
         begun = time.perf_counter()
         pace = _timed(run.advance, min(options.pace, options.epochs))
         while run.epoch < options.epochs:
             run.advance()
         seconds = time.perf_counter() - begun
         facts = {
-            "bytes": float(bytes_of_an_epoch(case.made.matrix)),
+            "bytes": moved,
             "seconds_of_epochs": seconds,
             "columns_left": float(run.n_columns),
         }
@@ -84,25 +85,24 @@ def dense(case: Case, options: Options) -> Iterator[Outcome]:
     yield polished(case, case.made.initial_weights, options, LEAST, options.seconds)
 
 
-def exact(case: Case, options: Options) -> Iterator[Outcome]:
-    """The dense reference to a gap of 1e-4, a balanced selection of exactly so many columns, and their polish."""
-    raked = rake(case.made, gap=1e-4, threads=options.threads)
-    seconds = case.since()
-    steps = raked.iterations
-    note = f"{steps} Newton steps to a gap of {raked.gap:.1e}, {raked.method}"
-    pace = float(raked.history[[f"seconds_{part}" for part in ("assembly", "elimination", "products")]].sum().sum()) / steps
-    facts = {"gap": raked.gap}
-    yield Outcome(DENSE, raked.weights, epochs=steps, pace=Pace(pace), total=seconds, peak=peak(), note=note, facts=facts)
-    opened, begun = case.package, time.perf_counter()
-    rows = balancing_rows(opened, balancing_quantities(opened, raked.weights, options.records))
-    strata = [opened.district, opened.state]
-    chosen = select(raked.weights, options.records, "cube", balance=rows, strata=strata, seed=options.seed)
-    selecting = time.perf_counter() - begun
-    outcome = polished(case, chosen.weights(), options, EXACT)
-    took = f"dense {seconds:.1f} s, selection {selecting:.1f} s; {outcome.note}"
-    yield replace(outcome, note=took)
-    chosen = select(raked.weights, options.records, "pps", seed=options.seed)
-    yield replace(polished(case, chosen.weights(), options, PPS), total=None)
+def exactly(case: Case, options: Options) -> Iterator[Outcome]:
+    """The dense reference to a gap of 1e-4, a balanced selection of exactly so many columns, and their polish; PPS besides."""
+    made, package = case.made, case.package
+    begun = time.perf_counter()
+    dense = dense_weights(made, gap=1e-4, threads=options.threads)
+    seconds, steps = time.perf_counter() - begun, int(dense.facts["dense_iterations"])
+    note = f"{steps} Newton steps to a gap of {dense.facts['dense_gap']:.1e}"
+    pace, facts = Pace(seconds / max(steps, 1)), {"gap": float(dense.facts["dense_gap"])}
+    yield Outcome(DENSE, dense.weights, epochs=steps, pace=pace, total=case.since(), peak=peak(), note=note, facts=facts)
+    shared: dict[str, Any] = {"dense": dense, "seed": options.seed, "threads": options.threads}
+    places = [package.district, package.state]
+    balance = Balance(package, package.matrix, package.targets)
+    begun = time.perf_counter()
+    chosen = exact(made, options.records, "cube", strata=places, balance=balance, **shared)
+    note = f"dense {seconds:.1f} s, selection and polish {time.perf_counter() - begun:.1f} s"
+    yield Outcome(EXACT, chosen.weights, epochs=chosen.polished.iterations, total=case.since(), peak=peak(), note=note)
+    chosen = exact(made, options.records, "pps", **shared)
+    yield Outcome(PPS, chosen.weights, epochs=chosen.polished.iterations, peak=peak())
 
 
 def uniform(case: Case, options: Options) -> Iterator[Outcome]:
@@ -149,8 +149,8 @@ def memory(case: Case, options: Options) -> Iterator[Outcome]:
     yield Outcome(BANDWIDTH, note=f"{rate / 1e9:.1f} GB/s", facts={"bandwidth": rate})
 
 
-def polished(case: Case, start: NDArray[np.float64], options: Options, method: str, seconds: float = np.inf) -> Outcome:
-    """The refit of the columns above 0, from these weights."""
+def polished(case: Case, start: NDArray[np.float64], options: Options, method: str, seconds: float = REFIT_SECONDS) -> Outcome:
+    """The refit of the columns above 0, from these weights, for so many seconds at most."""
     device, begun = open_device("cpu", options.threads), time.perf_counter()
     with device.at_work():
         run = Refit(case.made, start, options.settings.lambda_l2, device)
@@ -183,7 +183,7 @@ CONTENDERS: dict[str, Contender] = {
     "gated": gated,
     "one_thread": one_thread,
     "dense": dense,
-    "exact": exact,
+    "exact": exactly,
     "uniform": uniform,
     "same_bytes": same_bytes,
 }

@@ -30,7 +30,7 @@ LBFGS = "scipy L-BFGS-B"
 CLARABEL = "Clarabel"
 REFITTED = f"{L0} + refit"
 
-_MOST_CLARABEL_COLUMNS = 30_000
+_MOST_OF_CLARABEL = 500
 _DENSE_COPIES = 3  # of a table and the two tensors that are made of it
 _SHARE_OF_MEMORY = 0.6
 _MICRO_RATE = 0.1
@@ -48,8 +48,8 @@ def refusal(peer: str, n_targets: int, n_columns: int) -> str:
         needed, free = 4 * _DENSE_COPIES * n_targets * n_columns, open_device("cpu").memory() or 0
         if needed > _SHARE_OF_MEMORY * free:
             return f"its dense matrix needs {needed / 1e9:,.0f} GB in {_DENSE_COPIES} copies; {free / 1e9:.0f} GB are free"
-    if peer == "clarabel" and n_columns > _MOST_CLARABEL_COLUMNS:
-        return f"for problems of up to {_MOST_CLARABEL_COLUMNS:,} columns"
+    if peer == "clarabel" and n_targets > _MOST_OF_CLARABEL:
+        return f"for problems of up to {_MOST_OF_CLARABEL} targets"
     return ""
 
 

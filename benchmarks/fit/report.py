@@ -36,6 +36,7 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {  # of a row: heading and format
 }
 _MILLISECONDS = ("wall", "best", "processor")
 _LEVELS_LIMIT = 1e-6
+_AREAS = ("district", "state")  # parts of problems, for what cannot hold a whole one: no goal speaks of them
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Goal:
 
 def goals(table: Table, levels: Mapping[str, float]) -> list[Goal]:
     """The goals of which something was measured."""
-    problems = list(dict.fromkeys(row.problem for row in table.rows))
+    problems = [name for name in dict.fromkeys(row.problem for row in table.rows) if name not in _AREAS]
     found: list[Goal] = []
     for problem in problems:
         found += [*_speed(table, problem), *_of_quality(table, problem)]

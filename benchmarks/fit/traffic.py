@@ -3,22 +3,55 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
 
-from geocal_core.fit.device import open_device
-from geocal_core.matrix.factored import FactoredMatrix
+from geocal_core.fit.device import Device, open_device
+from geocal_core.fit.gated import GatedFit
+from geocal_core.matrix.usual import Usual
 
-BYTES_OF_AN_ATOM = 2 * (4 + 4)  # value and index, read by each of the two products
-# Four-byte vectors read or written once in an epoch: two parameters with two moments each (12), the columns' words (1), the
-# weight before its gate, the weight and its slope by the gate (each written, then read: 6).
-BYTES_OF_A_COLUMN = 19 * 4
+_OWNERS = ("geocal_core.", "scipy.sparse")  # whose objects are looked into
+_READ_ONLY = ("words",)  # all other vectors over columns are written as well
 
 
-def bytes_of_an_epoch(matrix: FactoredMatrix) -> int:
-    """Bytes that must go between memory and processors in an epoch of all columns, whatever is in cache before."""
-    return BYTES_OF_AN_ATOM * matrix.atoms + BYTES_OF_A_COLUMN * matrix.shape[1]
+def bytes_of_an_epoch(fit: GatedFit) -> int:
+    """Bytes that must go between memory and processors in an epoch on the CPU, whatever is in cache before.
+
+    All that the two products hold is read once, and each vector over columns is read once and, but for the columns' words,
+    written once; what lives within a block is in cache.
+    """
+    vectors = vars(fit._all).items()
+    moved: int = sum(tensor.nbytes * (1 if name in _READ_ONLY else 2) for name, tensor in vectors)
+    return moved + _covered(_pieces(fit._products, set()))
+
+
+def _pieces(thing: object, seen: set[int]) -> Iterator[tuple[int, int]]:
+    """Bounds in memory of the arrays that belong to a thing, however deep."""
+    if id(thing) in seen or isinstance(thing, Usual | Device):  # a usual table is read as products hold it
+        return
+    seen.add(id(thing))
+    if isinstance(thing, np.ndarray):
+        yield thing.ctypes.data, thing.ctypes.data + thing.nbytes
+    elif isinstance(thing, torch.Tensor):
+        csr = thing.layout == torch.sparse_csr
+        for part in (thing.crow_indices(), thing.col_indices(), thing.values()) if csr else (thing,):
+            yield part.data_ptr(), part.data_ptr() + part.nbytes
+    elif isinstance(thing, list | tuple | dict):
+        for part in thing.values() if isinstance(thing, dict) else thing:
+            yield from _pieces(part, seen)
+    elif type(thing).__module__.startswith(_OWNERS):
+        yield from _pieces(dict(vars(thing)), seen)
+
+
+def _covered(pieces: Iterator[tuple[int, int]]) -> int:
+    """Bytes in any of the pieces, those of several once."""
+    covered = reached = 0
+    for begin, end in sorted(pieces):
+        covered += max(end - max(begin, reached), 0)
+        reached = max(reached, end)
+    return covered
 
 
 def bandwidth(threads: int) -> float:
