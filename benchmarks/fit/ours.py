@@ -21,7 +21,7 @@ from geocal_core.fit.fitting import fit
 from geocal_core.fit.gated import GatedFit
 from geocal_core.fit.raking import rake
 from geocal_core.fit.refit import Refit
-from geocal_core.fit.sized import dense_weights, exact
+from geocal_core.fit.sized import Dense, exact
 
 Contender = Callable[[Case, Options], Iterator[Outcome]]
 
@@ -89,11 +89,12 @@ def exactly(case: Case, options: Options) -> Iterator[Outcome]:
     """The dense reference to a gap of 1e-4, a balanced selection of exactly so many columns, and their polish; PPS besides."""
     made, package = case.made, case.package
     begun = time.perf_counter()
-    dense = dense_weights(made, gap=1e-4, threads=options.threads)
-    seconds, steps = time.perf_counter() - begun, int(dense.facts["dense_iterations"])
-    note = f"{steps} Newton steps to a gap of {dense.facts['dense_gap']:.1e}"
-    pace, facts = Pace(seconds / max(steps, 1)), {"gap": float(dense.facts["dense_gap"])}
-    yield Outcome(DENSE, dense.weights, epochs=steps, pace=pace, total=case.since(), peak=peak(), note=note, facts=facts)
+    raked = rake(made, gap=1e-4, threads=options.threads)
+    seconds, steps = time.perf_counter() - begun, raked.iterations
+    note = f"{steps} Newton steps to a gap of {raked.gap:.1e}"
+    pace, facts = Pace(seconds / max(steps, 1)), {"gap": raked.gap}
+    yield Outcome(DENSE, raked.weights, epochs=steps, pace=pace, total=case.since(), peak=peak(), note=note, facts=facts)
+    dense = Dense(raked.weights, raked.multipliers, {})
     shared: dict[str, Any] = {"dense": dense, "seed": options.seed, "threads": options.threads}
     places = [package.district, package.state]
     balance = Balance(package, package.matrix, package.targets)
