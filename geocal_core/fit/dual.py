@@ -43,6 +43,7 @@ from geocal_core.fit.products import open_products
 from geocal_core.fit.walls import Walls
 from geocal_core.matrix.factored import FactoredMatrix, Floats
 
+_CLEAR_OF_WALLS = 0.99  # of the columns of a block, that a step takes no nearer to a wall than it may
 _FIRST = 0.1  # products at the start, as a share of the gap
 _LEAST_SHARE, _GREATEST_SHARE = 0.01, 0.5  # of products, wanted after a step
 _ROUNDING = 1e-17  # products, as a share of the primal value, below which nothing is left to gain
@@ -162,6 +163,8 @@ class _Iterate:
         margin = elastic.margin[self.kinked]
         low, high = dual.distance.bounds
         self.columns = Walls.around(ratio, low, high, product)
+        # Without it, no step from the starting weights would be at the centre between their walls, however strong the forces.
+        self._centre = float(Walls.around(np.ones(1), low, high, 1.0).wanted(1.0)[0])
         self.limits = Walls.around(multipliers.copy(), -elastic.limit, elastic.limit, self._share * product)
         # Where the forces at products as given are the multipliers.
         pull, barrier = multipliers[self.kinked], self._share * product
@@ -201,7 +204,7 @@ class _Iterate:
             with np.errstate(over="ignore"):
                 apart = value + dual.distance.dual(u)[1] - ratio * u
             curvature = start / (1 / dual.distance.slope(ratio) + columns.stiffness())
-            lag = curvature * (u - pull - columns.wanted(product))
+            lag = curvature * (u - pull - columns.wanted(product) + product * self._centre)
             self._curvature[here], self._lag[here] = curvature, lag
             distance, gap = (float(np.einsum("i,i", start, np.maximum(part, 0.0))) for part in (value, apart))
             return distance, gap, dual.products.part(block, start * ratio), dual.products.part(block, lag)
@@ -237,10 +240,10 @@ class _Iterate:
             moved = self._lag[here]
             moved += self._curvature[here] * dual.products.backward(block, coefficients)
             moved /= dual.start[here]
-            return self.columns.part(here).length(moved)
+            return self.columns.part(here).length(moved, _CLEAR_OF_WALLS)
 
         lengths = dual.device.each(fill, dual.products.blocks)
-        length = min(*lengths, self.limits.length(change), self.kinks.length(of_kinks))
+        length = min(float(np.mean(lengths)), self.limits.length(change), self.kinks.length(of_kinks))
 
         def move(block: tuple[int, int]) -> None:
             here = slice(*block)

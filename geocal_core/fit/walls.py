@@ -16,6 +16,7 @@ from geocal_core.matrix.factored import Floats
 
 _NEAREST = 0.99  # of the way to a wall, at most
 _LEAST_LEFT = 0.03  # of a force, after a step
+_CLEAR = 1e-14  # of a wall's position, that a variable keeps from it
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,27 @@ class Walls:
         """Sums of a variable's products."""
         return sum((force * distance for _, distance, force in self._sides()), np.zeros_like(self.place))
 
-    def length(self, change: Floats) -> float:
-        """The longest step, 1 at most, that keeps clear of the walls."""
-        shares = [sign * change / distance for sign, distance, _ in self._sides()]
-        most = max((float(np.max(share)) for share in shares if share.size), default=0.0)
-        return min(1.0, _NEAREST / most) if most > 0 else 1.0
+    def length(self, change: Floats, most: float = 1.0) -> float:
+        """The longest step, 1 at most, that keeps a share of the variables clear of the walls."""
+        shares = self._shares(change)
+        return min(1.0, _NEAREST / max(float(np.quantile(shares, most)), _NEAREST)) if shares.size else 1.0
 
     def move(self, change: Floats, product: float, length: float) -> None:
         """A step on the way to products as given, in place.
 
-        Forces do not shorten it: one that would vanish falls to a share of what it was.
+        A variable that would come too near to a wall goes less far. Forces do not shorten a step: one that would vanish falls
+        to a share of what it was.
         """
+        own = np.minimum(length, _NEAREST / np.maximum(self._shares(change), _NEAREST))
         for sign, distance, force in self._sides():
-            aim = force + length * ((product + sign * force * change) / distance - force)
+            aim = force + own * ((product + sign * force * change) / distance - force)
             np.maximum(aim, _LEAST_LEFT * force, out=force)
-        self.place[...] += length * change
+        self.place[...] += own * change
+        for sign, wall, _ in self.walls:  # where rounding would put it on the wall
+            clear = wall - sign * _CLEAR * np.abs(wall)
+            (np.minimum if sign > 0 else np.maximum)(self.place, clear, out=self.place)
+
+    def _shares(self, change: Floats) -> Floats:
+        """Changes as shares of the distances on their way."""
+        shares = [sign * change / distance for sign, distance, _ in self._sides()]
+        return np.asarray(np.maximum.reduce([np.zeros_like(change), *shares]))
