@@ -96,7 +96,6 @@ class Suite:
         options, large = self.options, n_columns >= _LARGE
         short = replace(options, pace=_PACE_OF_PEERS, seconds=min(_SHORT, self.peer_seconds))
         trained = short if n_columns < _SMALL else replace(short, seconds=0.0 if large else self.peer_seconds)
-        yield "memory", options
         yield "one_thread", options
         yield "gated", options
         if "l0-python" in self.peers:

@@ -71,13 +71,15 @@ def gated(case: Case, options: Options) -> Iterator[Outcome]:
 
 
 def one_thread(case: Case, options: Options) -> Iterator[Outcome]:
-    """The pace of the gated fit on one thread."""
+    """The pace of the gated fit on one thread; then, for what bounds it, the bytes a second that all threads read and write."""
     device = open_device("cpu", 1)
     with device.at_work():
         run = GatedFit(case.made, options.settings, options.seed, device)
         built = case.since()
         pace = _timed(run.advance, options.pace)
     yield Outcome(PACE, build=built, epochs=options.pace, pace=pace, peak=peak())
+    rate = bandwidth(options.threads)
+    yield Outcome(BANDWIDTH, note=f"{rate / 1e9:.1f} GB/s with {options.threads} threads", facts={"bandwidth": rate})
 
 
 def dense(case: Case, options: Options) -> Iterator[Outcome]:
@@ -144,12 +146,6 @@ def same_bytes(case: Case, options: Options) -> Iterator[Outcome]:
     yield Outcome(SAME_BYTES, note=note, facts={"same": float(same)})
 
 
-def memory(case: Case, options: Options) -> Iterator[Outcome]:
-    """Bytes a second that the threads read and write together."""
-    rate = bandwidth(options.threads)
-    yield Outcome(BANDWIDTH, note=f"{rate / 1e9:.1f} GB/s", facts={"bandwidth": rate})
-
-
 def polished(case: Case, start: NDArray[np.float64], options: Options, method: str, seconds: float = REFIT_SECONDS) -> Outcome:
     """The refit of the columns above 0, from these weights, for so many seconds at most."""
     device, begun = open_device("cpu", options.threads), time.perf_counter()
@@ -180,7 +176,6 @@ def _digest(weights: NDArray[np.float64]) -> str:
 
 
 CONTENDERS: dict[str, Contender] = {
-    "memory": memory,
     "gated": gated,
     "one_thread": one_thread,
     "dense": dense,

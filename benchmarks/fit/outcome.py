@@ -72,8 +72,10 @@ def save(outcomes: list[Outcome], folder: Path) -> None:
 
 
 def load(folder: Path) -> list[Outcome]:
-    """What ``save`` wrote."""
-    outcomes = []
+    """What ``save`` wrote; nothing if it did not."""
+    outcomes: list[Outcome] = []
+    if not (folder / _FILE).exists():
+        return outcomes
     for number, fields in enumerate(json.loads((folder / _FILE).read_text(encoding="utf-8"))):
         weights, pace = folder / f"{number}.npy", fields.pop("pace")
         outcome = Outcome(**fields, pace=Pace(**pace) if pace else None)

@@ -121,6 +121,11 @@ def test_a_contender_that_fails_is_a_row_that_says_so(tmp_path: Path) -> None:
     assert "is no calibration package" in outcome.note
 
 
+def test_a_contender_that_takes_too_long_is_a_row_that_says_so(tiny: Path) -> None:
+    (outcome,) = run_apart("gated", tiny, Options(epochs=10**9), limit=1.0)
+    assert outcome.note == "failed: stopped after 1 s"
+
+
 def test_a_peer_that_cannot_hold_the_problem_is_told_before_it_starts() -> None:
     assert peers.refusal("lbfgs", 30_000, 5_000_000) == ""
     assert peers.refusal("clarabel", 30_000, 90_000) != ""
