@@ -100,6 +100,9 @@ class Suite:
         yield "gated", options
         if "l0-python" in self.peers:
             yield "l0-python", trained
+            row = self.table.of(problem, peers.L0)
+            if row is not None and row.quality is not None and row.outcome.epochs:
+                yield "equal", replace(options, epochs=row.outcome.epochs)
         sized = replace(options, records=self._records(problem, n_columns))
         yield "exact", sized
         yield "uniform", sized
