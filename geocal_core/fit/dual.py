@@ -43,7 +43,7 @@ from geocal_core.fit.products import open_products
 from geocal_core.fit.walls import Walls
 from geocal_core.matrix.factored import FactoredMatrix, Floats
 
-_CLEAR_OF_WALLS = 0.99  # of the columns of a block, that a step takes no nearer to a wall than it may
+_CLEAR_OF_WALLS = 0.99  # share of a block's columns that go the whole step, all others as far as their walls allow
 _FIRST = 0.1  # products at the start, as a share of the gap
 _LEAST_SHARE, _GREATEST_SHARE = 0.01, 0.5  # of products, wanted after a step
 _ROUNDING = 1e-17  # products, as a share of the primal value, below which nothing is left to gain
@@ -223,7 +223,7 @@ class _Iterate:
         return point, lacking
 
     def step(self, product: float, lacking: Floats) -> float:
-        """Move towards products as given; the length of the step."""
+        """Move towards products as given; the length of the step, of which a few columns of each block may fall short."""
         dual, kinked = self._dual, self.kinked
         barrier = self._share * product
         ridge = dual.elastic.ridge() + self.limits.stiffness()
@@ -243,7 +243,7 @@ class _Iterate:
             return self.columns.part(here).length(moved, _CLEAR_OF_WALLS)
 
         lengths = dual.device.each(fill, dual.products.blocks)
-        length = min(float(np.mean(lengths)), self.limits.length(change), self.kinks.length(of_kinks))
+        length = min(*lengths, self.limits.length(change), self.kinks.length(of_kinks))
 
         def move(block: tuple[int, int]) -> None:
             here = slice(*block)
