@@ -4,12 +4,11 @@ from geocal_core.fit.conflicts import Conflicts, conflicts
 from geocal_core.fit.fitting import FitResult, fit
 from geocal_core.fit.frontier import Frontier, frontier
 from geocal_core.fit.objective import LossSettings, importance_of_groups
-from geocal_core.fit.polish import Polished, polish
 from geocal_core.fit.presets import PRESETS, Hyperparameters
 from geocal_core.fit.raking import Raked, rake
 from geocal_core.fit.scorecard import Scorecard, scorecard
 from geocal_core.fit.selection import Selection, select
-from geocal_core.fit.sized import Dense, Exact, dense_of, exact
+from geocal_core.fit.sized import Dense, Exact, dense_of, exact, polish
 
 __all__ = [
     "PRESETS",
@@ -20,7 +19,6 @@ __all__ = [
     "Frontier",
     "Hyperparameters",
     "LossSettings",
-    "Polished",
     "Raked",
     "Scorecard",
     "Selection",

@@ -20,12 +20,11 @@ import pandas as pd
 from geocal_core.errors import ConfigError
 from geocal_core.fit.balance import Balance
 from geocal_core.fit.charts import line_chart, panels
-from geocal_core.fit.diagnostics import effective_sample_size, relative_errors
-from geocal_core.fit.polish import POLISH_BOUNDS
+from geocal_core.fit.diagnostics import effective_sample_size, error_shares, relative_errors
 from geocal_core.fit.problem import Problem, problem
 from geocal_core.fit.raking import PRICE
 from geocal_core.fit.rendering import grid, number, share
-from geocal_core.fit.sized import METHODS, Dense, TooFew, dense_of, exact
+from geocal_core.fit.sized import METHODS, POLISH_BOUNDS, Dense, TooFew, dense_of, exact
 from geocal_core.matrix.factored import Floats
 from geocal_core.matrix.package import Package
 
@@ -41,6 +40,8 @@ COLUMNS = (
     "records",
     "loss",
     "held_out_loss",
+    "median",
+    "held_out_median",
     "within_1",
     "held_out_within_1",
     "effective_sample_size",
@@ -49,7 +50,7 @@ COLUMNS = (
     "gap",
 )
 _RAKED = ("cube", "pps")
-_SHARES = ("within_1", "held_out_within_1", "gap")
+_SHARES = ("median", "held_out_median", "within_1", "held_out_within_1", "gap")
 _PANELS = (
     ("loss", "Loss", True),
     ("held_out_loss", "Hold-out loss", True),
@@ -65,10 +66,11 @@ class Frontier:
     Attributes
     ----------
     table : DataFrame
-        First a row for the dense weights, whose method is ``dense``, where a method selects from them; then one for each method
-        and size. Columns method, records,
-        loss, held_out_loss (NaN where nothing is held out), within_1 and held_out_within_1 (shares of the targets that are not
-        0), effective_sample_size, largest_weight, design_loss (before the polish) and gap (duality gap of raking or polish).
+        A row for each method and size, and first one for the dense weights, whose method is ``dense``, where a method selects
+        from them. Columns method, records, loss, held_out_loss, median and held_out_median (of relative errors), within_1 and
+        held_out_within_1 (shares of the targets that are not 0), effective_sample_size, largest_weight, design_loss (before the
+        polish) and gap (of raking or polish). NaN where there is nothing of the kind; of random and gated weights of all
+        columns there is no row.
     left_out : list of dict
         Sizes that a method could not give: method, records, why.
     """
@@ -174,24 +176,19 @@ def _row(fitted: Problem, method: str, weights: Floats, design_loss: float, gap:
     estimates = fitted.all_estimates(weights)
     error = np.abs(relative_errors(fitted.all_targets, estimates))
     held = fitted.supported & fitted.held_out
+    seen, unseen = (error_shares(error[rows & ~np.isnan(error)]) for rows in (fitted.supported & ~fitted.held_out, held))
     return {
         "method": method,
         "records": int(np.count_nonzero(weights)),
         "loss": fitted.loss(estimates[fitted.fitted]),
         "held_out_loss": fitted.held_objective.loss(estimates[held]) if held.any() else math.nan,
-        "within_1": _within(error[fitted.supported & ~fitted.held_out]),
-        "held_out_within_1": _within(error[held]),
+        **{name: seen[name] for name in ("median", "within_1")},
+        **{f"held_out_{name}": unseen[name] for name in ("median", "within_1")},
         "effective_sample_size": effective_sample_size(weights),
         "largest_weight": float(weights.max()),
         "design_loss": design_loss,
         "gap": gap,
     }
-
-
-def _within(error: Floats) -> float:
-    """Share of relative errors of at most a hundredth."""
-    error = error[~np.isnan(error)]
-    return float(np.mean(error <= 0.01)) if len(error) else math.nan
 
 
 def plot(table: pd.DataFrame) -> str:

@@ -7,7 +7,7 @@ polish always follows. Each step is kept in a checkpoint as soon as it is done, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,16 @@ from geocal_core.fit.checkpoint import Arrays, read, write
 from geocal_core.fit.diagnostics import target_table
 from geocal_core.fit.findings import log_table, lost_targets, repeated_targets, zero_targets
 from geocal_core.fit.fitting import fit_problem
-from geocal_core.fit.polish import ITERATIONS, POLISH_BOUNDS, Polished, polish
 from geocal_core.fit.problem import Problem, problem
-from geocal_core.fit.raking import PRICE, rake
+from geocal_core.fit.raking import PRICE, Raked, rake
 from geocal_core.fit.selection import Selection, influence, select
 from geocal_core.matrix.factored import Floats
 from geocal_core.matrix.package import Package
 from geocal_core.sampling import inclusion_probabilities
 from geocal_core.store import digest_bytes
 
+POLISH_BOUNDS = (0.02, 5.0)
+"""A kept weight may become a fiftieth or five times its design weight: a choice by measurement, not a published bound."""
 METHODS = ("cube", "pps", "gates", "random")
 
 
@@ -73,7 +74,8 @@ class Exact:
         ones where gates select), and of the starting weights.
     dense : Dense
     selection : Selection
-    polished : Polished
+    polished : Raked
+        Of the kept columns alone: with its gap, the multipliers, and how many weights are at their bounds.
     diagnostics, log : DataFrame
         As of ``FitResult``; the log's epochs are 0 the start, 1 the dense weights, 2 the selection, 3 the polish.
     zero_targets, lost_targets, repeated_targets : tuple of str
@@ -89,7 +91,7 @@ class Exact:
     initial_loss: float
     dense: Dense
     selection: Selection
-    polished: Polished
+    polished: Raked
     diagnostics: pd.DataFrame
     log: pd.DataFrame
     zero_targets: tuple[str, ...]
@@ -120,7 +122,6 @@ def exact(
     price: float = PRICE,
     gap: float = 1e-4,
     dense: Dense | None = None,
-    iterations: int = ITERATIONS,
     start: ArrayLike | None = None,
     device: str = "cpu",
     threads: int | None = None,
@@ -138,8 +139,8 @@ def exact(
         Columns to keep, from 1 to the number of those whose dense weight is above 0.
     method : str
         ``cube``: a balanced sample by chances proportional to the dense weight times the column's ``influence``; ``pps``: one
-        by such chances alone; ``gates``: the largest weights that a gated fit leaves; ``random``: columns at random, from the
-        starting weights, to compare with.
+        by such chances alone; ``gates``: the largest weights that a gated fit leaves, raised to the sum of all that it leaves;
+        ``random``: columns at random, from the starting weights, to compare with.
     strata, balance
         For ``cube``, as in ``select``; ``balance`` may also be a ``Balance``.
     seed : int
@@ -149,11 +150,11 @@ def exact(
     price : float
         Of a loss of 1, in units of a mean distance of 1: of the raking and of the polish.
     gap : float
-        Relative duality gap at which the raking stops.
+        Relative duality gap at which raking and polish stop.
     dense : Dense, optional
         What ``dense_of`` gave, to fit the same problem to several sizes.
-    iterations, start
-        As in ``polish``.
+    start : array_like, shape (n_fitted,), optional
+        Multipliers to start the polish from, if that is nearer than a start from nothing.
     device : str
         ``cpu``; or ``cuda`` for the gated fit.
     threads : int, optional
@@ -203,9 +204,27 @@ def exact(
         selection = _selected(fitted, dense, records, method, strata, balance, seed)
         tell(f"kept {records:,} of {np.count_nonzero(dense.weights):,} columns by {method}")
         steps.keep(dense, selection)
-    small = fitted.of_columns(selection.kept, selection.design_weights)
-    polished = polish(small, bounds=bounds, price=price, iterations=iterations, start=start, threads=threads, tell=tell)
+    polished = polish(fitted, selection, bounds=bounds, price=price, gap=gap, start=start, threads=threads, progress=tell)
     return _result(fitted, method, dense, selection, polished)
+
+
+def polish(
+    fitted: Problem,
+    selection: Selection,
+    *,
+    bounds: tuple[float, float] | None = POLISH_BOUNDS,
+    price: float = PRICE,
+    gap: float = 1e-4,
+    start: ArrayLike | None = None,
+    threads: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Raked:
+    """Rake the kept columns alone, from their design weights; arguments as of ``exact``."""
+    small = fitted.of_columns(selection.kept, selection.design_weights)
+    raked = rake(small, price=price, bounds=bounds, gap=gap, start=start, threads=threads, tell=progress)
+    if not raked.converged and progress is not None:
+        progress(f"the polish ended at a gap of {raked.gap:.1e} and not of {gap:.1e}")
+    return raked
 
 
 def dense_of(
@@ -276,7 +295,10 @@ def _selected(fitted: Problem, dense: Dense, records: int, method: str, strata: 
             "lower lambda_l0 or lambda_share, or take the method cube" if method == "gates" else f"ask for at most {left:,}",
         )
     if method == "gates":
-        return select(weights, records, "top")
+        largest = select(weights, records, "top")
+        # They stand for those that are left out as well.
+        whole = float(weights.sum()) / float(largest.design_weights.sum())
+        return replace(largest, design_weights=whole * largest.design_weights)
     if method == "random":
         return select(weights, records, "pps", sizes=(weights > 0).astype(np.float64), seed=seed)
     sizes = weights * influence(fitted)
@@ -285,7 +307,7 @@ def _selected(fitted: Problem, dense: Dense, records: int, method: str, strata: 
     return select(weights, records, method, sizes=sizes, balance=balance, strata=strata, seed=seed)
 
 
-def _result(fitted: Problem, method: str, dense: Dense, selection: Selection, polished: Polished) -> Exact:
+def _result(fitted: Problem, method: str, dense: Dense, selection: Selection, polished: Raked) -> Exact:
     weights = np.zeros(fitted.n_columns)
     weights[selection.kept] = polished.weights
     logged = [
