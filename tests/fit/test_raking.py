@@ -195,6 +195,60 @@ def test_misses_within_the_margin_are_free(seed: int) -> None:
     assert rake(made, price=1e4, gap=1e-8).primal >= raked.dual
 
 
+def hard_problem(seed: int) -> Problem:
+    """Rows of unequal scales, doubled and added up, with targets off by up to several times, margins and unequal importance."""
+    rng = np.random.default_rng(seed)
+    n_rows, n_columns = int(rng.integers(4, 14)), int(rng.integers(3, 60))
+    values = rng.lognormal(0, rng.choice([0.3, 2.0]), (n_rows, n_columns)) * (rng.random((n_rows, n_columns)) < 0.6)
+    values[0], values[-1], values[-2] = 1, values[1], values[1] + values[2]
+    values[np.arange(n_rows), rng.integers(0, n_columns, n_rows)] += 1
+    values *= 10.0 ** rng.uniform(-3, 6, (n_rows, 1))
+    start = rng.lognormal(2, 0.5, n_columns)
+    misfit = rng.choice([0.1, 0.3, 1.0])
+    target = values @ (start * rng.lognormal(0, misfit, n_columns)) * rng.lognormal(0, misfit, n_rows)
+    made = problem(values.astype(np.float32), target, start)
+    tolerance = rng.choice([0.0, 1e-4, 0.01, 0.05, 0.3], len(made.target))
+    return eased(made, tolerance=tolerance, importance=rng.choice([0.01, 0.3, 1.0, 20.0], len(made.target)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 100_000),
+    st.sampled_from([None, BOUNDS, (0.5, 2.0), (0.9, 1.1), (0.0, 1.5)]),
+    st.sampled_from([0.1, 100.0, 1e5, 1e8]),
+    st.sampled_from([math.inf, 0.5, 0.05]),
+)
+def test_hard_problems_come_to_the_gap_too(seed: int, bounds: Bounds, price: float, huber: float) -> None:
+    made = eased(hard_problem(seed), bound=huber)
+    raked = rake(made, bounds=bounds, price=price, gap=1e-6)
+    assert raked.converged
+    value = primal(made, raked.weights, bounds, price)
+    assert value == pytest.approx(raked.primal, rel=1e-6, abs=1e-9)
+    assert raked.dual <= value * (1 + 1e-9) + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("bounds", [(0.0, 100.0), (0.5, 2.0), (0.9, 1.1)])
+def test_scipy_finds_no_better_weights_of_hard_problems(seed: int, bounds: tuple[float, float]) -> None:
+    """L-BFGS-B on the weights themselves, from the start and from those found, is never below the dual nor much below these."""
+    made, price = eased(hard_problem(seed), bound=0.5), 100.0
+    raked = rake(made, bounds=bounds, price=price, gap=1e-7)
+    start, total = made.initial_weights, made.initial_weights.sum()
+    dense, distance = made.matrix.tocsr().toarray().astype(np.float64), distance_within(bounds)
+
+    def value(ratio: Floats) -> tuple[float, Floats]:
+        phi_, pull = distance.primal(ratio)
+        estimate = dense @ (start * ratio)
+        slope = start * (pull / total + price * dense.T @ made.objective.slope(estimate))
+        return float(start @ phi_ / total + price * made.loss(estimate)), slope
+
+    inner = (bounds[0] + 1e-9, bounds[1] - 1e-9)
+    for begin in (np.ones_like(start), np.clip(raked.weights / start, *inner)):
+        found = minimize(value, begin, jac=True, method="L-BFGS-B", bounds=[inner] * len(start), options={"maxiter": 3000})
+        assert found.fun >= raked.dual - 1e-9
+        assert raked.primal <= found.fun * (1 + 1e-6) + 1e-9
+
+
 def test_targets_met_at_the_start_leave_the_weights_alone() -> None:
     made = random_problem(0)
     at_start = problem(made.matrix, made.matrix.estimates(made.initial_weights), made.initial_weights)
