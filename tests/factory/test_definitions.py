@@ -206,7 +206,9 @@ def form_default(stage: str, name: str) -> Any:
     return job.get_node_named(stage).definition.config_schema.config_type.fields[name].default_value
 
 
-@pytest.mark.parametrize(("name", "choice"), [("preset", "national"), ("device", "cuda"), ("scale", "reference")])
+@pytest.mark.parametrize(
+    ("name", "choice"), [("preset", "national"), ("device", "cuda"), ("scale", "reference"), ("method", "pps")]
+)
 def test_a_choice_that_does_not_exist_is_refused_before_anything_starts(name: str, choice: str) -> None:
     job = defs.resolve_implicit_global_asset_job_def()
     dg.validate_run_config(job, {"ops": {"weights": {"config": {name: choice}}}})
