@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geocal_core.fit.charts import line_chart, standalone
+from geocal_core.fit.charts import line_chart, panels, standalone
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 POINTS = st.lists(st.tuples(st.floats(1e-9, 1e12), st.floats(1e-9, 1e12)), min_size=1, max_size=20)
@@ -122,3 +122,19 @@ def test_shares_are_shown_in_per_cent() -> None:
 
 def test_nothing_is_drawn_without_points() -> None:
     assert line_chart({"a": []}, title="t", x_label="x", y_label="y") == ""
+
+
+@pytest.mark.parametrize(("count", "box"), [(1, "0 0 520 286"), (2, "0 0 1040 286"), (3, "0 0 1040 572"), (4, "0 0 1040 572")])
+def test_panels_stand_side_by_side_each_with_its_title(count: int, box: str) -> None:
+    drawn = [line_chart({"a": [(1, 1), (2, 3)]}, title=f"<{place}>", x_label="x", y_label="y") for place in range(count)]
+    tree = _parse(panels(["", *drawn], "all & each"))
+    assert tree.attrib["viewBox"] == box
+    parts = [child for child in tree if child.tag == f"{NAMESPACE}svg"]
+    places = [(int(part.attrib["x"]), int(part.attrib["y"])) for part in parts]
+    assert places == [(0, 0), (520, 0), (0, 286), (520, 286)][:count]
+    assert [part.find(f"{NAMESPACE}title").text for part in parts] == [f"<{place}>" for place in range(count)]  # type: ignore[union-attr]
+    assert tree.attrib["aria-label"] == "all & each"
+
+
+def test_panels_of_nothing_are_empty() -> None:
+    assert panels(["", ""], "t") == ""

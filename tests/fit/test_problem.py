@@ -10,6 +10,7 @@ from scipy import sparse
 from geocal_core.errors import ArtifactError
 from geocal_core.fit.objective import LossSettings
 from geocal_core.fit.problem import problem
+from tests.fit.conftest import matrix_and_targets
 
 EYE = sparse.csr_matrix(np.eye(3, dtype=np.float32))
 
@@ -100,6 +101,21 @@ def test_rows_that_are_held_out_lie_apart() -> None:
     assert made.fitted.tolist() == [True, False, False, True]
     assert made.all_estimates(np.array([1.0, 10.0])).tolist() == [21.0, 0.0, 30.0, 4.0]
     assert made.digests() != problem(values, [5.0, 6.0, 0.0, 8.0]).digests()
+    # A target of 0 is measured against its starting estimate, held out or not.
+    assert made.held_loss(np.array([1.0, 10.0])) == (30.0 / 3.0) ** 2
+    assert problem(values, [5.0, 6.0, 0.0, 8.0]).held_loss(np.array([1.0, 10.0])) == 0.0
+
+
+def test_some_columns_alone_are_the_problem_of_their_own_matrix() -> None:
+    matrix, targets = matrix_and_targets(9, 40)
+    held = np.arange(9) > 6
+    kept, weights = np.array([3, 4, 17, 39]), np.array([1.0, 5.0, 2.0, 3.0])
+    part = problem(matrix, targets, held_out=held).of_columns(kept, weights)
+    assert (part.matrix.tocsr() != matrix[:7, kept]).nnz == 0
+    assert (part.held_matrix.tocsr() != matrix[7:, kept]).nnz == 0
+    assert (part.initial_weights == weights).all()
+    assert (part.target == targets[:7]).all()
+    np.testing.assert_allclose(part.all_estimates(weights), matrix[:, kept].astype(np.float64) @ weights)
 
 
 @pytest.mark.parametrize(

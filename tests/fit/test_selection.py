@@ -110,6 +110,21 @@ def test_top_keeps_the_largest_and_the_first_of_equals_as_they_were() -> None:
     assert found.design_weights.tolist() == [3, 5, 3, 9]
 
 
+@pytest.mark.parametrize("method", ["cube", "pps"])
+def test_sizes_of_their_own_make_chances_and_weights_stay_unbiased(method: str) -> None:
+    rng = np.random.default_rng(8)
+    weights, sizes = rng.lognormal(0, 1, (2, 200))
+    chances = inclusion_probabilities(sizes, 40)
+    totals = []
+    for seed in range(200):
+        found = select(weights, 40, method, sizes=sizes, seed=seed)
+        np.testing.assert_allclose(found.chances, chances)
+        np.testing.assert_allclose(found.design_weights, weights[found.kept] / chances[found.kept])
+        totals.append(found.design_weights.sum())
+    assert abs(np.mean(totals) - weights.sum()) <= 4 * np.std(totals) / np.sqrt(len(totals))
+    assert select(weights, 3, "top", sizes=sizes).kept.tolist() == sorted(np.argsort(-sizes)[:3].tolist())
+
+
 @pytest.fixture
 def package(tmp_path: Path) -> tuple[Package, dict[str, Any]]:
     parts = write_small(tmp_path / "package")
@@ -162,6 +177,9 @@ ONES = np.ones(5)
         (lambda: select([-1.0, 1.0], 1), ArtifactError, "the weight of column 0 is -1"),
         (lambda: select(np.ones((2, 2)), 1), ArtifactError, "2 dimensions"),
         (lambda: select(ONES, 1, "best"), ConfigError, "no method of selection 'best'; the methods are cube, pps, top"),
+        (lambda: select(ONES, 1, sizes=np.ones(4)), ArtifactError, "sizes of shape"),
+        (lambda: select(ONES, 1, sizes=np.arange(5)), ArtifactError, "above 0 where its weight is and 0 elsewhere"),
+        (lambda: select(ONES, 1, sizes=np.full(5, np.inf)), ArtifactError, "a finite size for each column"),
         (lambda: select(ONES, 1, strata=np.arange(4)), ArtifactError, "strata are int64 of shape"),
         (lambda: select(ONES, 1, strata=[]), ArtifactError, "strata are float64 of shape"),
         (lambda: select(ONES, 1, strata=[np.arange(5) // 4, np.arange(5)]), ArtifactError, "lies in two of the coarser"),

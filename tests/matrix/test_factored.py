@@ -91,6 +91,7 @@ def test_products_are_exact_and_adjoint(seed: int) -> None:
     size = np.abs(values) @ np.abs(brute) @ weights
     assert abs(forward @ values - weights @ backward) <= 1e-12 * size
     assert np.allclose(matrix.estimates(weights, np.abs), np.abs(brute) @ weights, rtol=1e-12)
+    assert np.allclose(matrix.rmatvec(np.abs(values), np.square), (brute**2).T @ np.abs(values), rtol=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
