@@ -33,7 +33,7 @@ ui: $(READY) $(HISTORY)/dagster.yaml
 
 bench: $(READY)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"
-	$(BIN)/python benchmarks/fit_l0.py
+	$(BIN)/python -m benchmarks.fit
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "geocal needs Python 3.11 to 3.13; give one with make PYTHON=...")'

@@ -169,6 +169,7 @@ def lbfgs(case: Case, options: Options) -> Iterator[Outcome]:
     limits = {"maxiter": options.epochs, "maxfun": 10 * options.epochs}
     found = optimize.minimize(evaluate, start, jac=True, method="L-BFGS-B", options=limits, callback=watch)
     seconds = time.perf_counter() - begun
+    ended = f"stopped after {seconds:.0f} s" if seconds > options.seconds else str(found.message).lower()
     yield Outcome(
         LBFGS,
         np.exp(found.x),
@@ -177,7 +178,7 @@ def lbfgs(case: Case, options: Options) -> Iterator[Outcome]:
         pace=Pace(seconds / len(laps), min(laps), (time.process_time() - processor) / len(laps)),
         total=case.since(),
         peak=peak(),
-        note=f"{found.nit} iterations, {len(laps)} evaluations; {str(found.message).lower()}",
+        note=f"{found.nit} iterations, {len(laps)} evaluations; {ended}",
     )
 
 
