@@ -44,6 +44,7 @@ from geocal_core.fit.walls import Walls
 from geocal_core.matrix.factored import FactoredMatrix, Floats
 
 _CLEAR_OF_WALLS = 0.99  # share of a block's columns that go the whole step, all others as far as their walls allow
+_NEAR = 1e-3  # share of the gap without multipliers, from which on those given are a start
 _FIRST = 0.1  # products at the start, as a share of the gap
 _LEAST_SHARE, _GREATEST_SHARE = 0.01, 0.5  # of products, wanted after a step
 _ROUNDING = 1e-17  # products, as a share of the primal value, below which nothing is left to gain
@@ -278,7 +279,7 @@ def interior_point(
 ) -> Solution:
     """Steps until the relative gap is small enough, there are too many, or rounding ends them.
 
-    Multipliers whose own gap is no smaller than that of 0 are left for 0.
+    Multipliers whose own gap is not much smaller than that of 0 are left for 0: steps from the middle between walls are longer.
     """
     iterate = _begin(dual, multipliers)
     best: Point | None = None
@@ -313,6 +314,6 @@ def _begin(dual: Dual, multipliers: Floats) -> _Iterate:
     """Multipliers, the weights that belong to them, and walls whose products suit the gap between the two."""
     inside, ratio = dual.inside(multipliers), dual.ratios(multipliers)
     gap = _Iterate(dual, inside, ratio, 1.0).look(1.0)[0].gap
-    if multipliers.any() and not gap < dual.gap_at_start():
+    if multipliers.any() and not gap < _NEAR * dual.gap_at_start():
         return _begin(dual, np.zeros_like(multipliers))
     return _Iterate(dual, inside, ratio, max(_FIRST * gap, _LEAST_PRODUCT))
