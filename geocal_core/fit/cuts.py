@@ -1,4 +1,4 @@
-"""How a factored matrix is taken apart for its products: long rows into segments, values into usual ones and differences."""
+"""How a factored matrix is taken apart for its products: long rows, usual values, differences, rows that are nearly full."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from geocal_core.matrix.usual import Usual
 _SEGMENT = 512
 _WORTH = 0.7
 """Share of the time of all stored values that usual ones and differences may take together, to take their place."""
+_FULL = 1 / 12
+"""Share of a district's columns from which a row is kept zeros and all: a full value takes far less time."""
 
 
 def segments(indptr: NDArray[Any]) -> NDArray[Any]:
@@ -47,3 +49,24 @@ def differences(matrix: FactoredMatrix, cost: float, device: Device, dtype: str)
 
     tiles = device.each(different, matrix.tiles)
     return (usual, tiles) if cost + sum(tile.matrix.nnz for tile in tiles) < most else (None, matrix.tiles)
+
+
+def full_rows(tile: Tile, usual: Usual) -> tuple[Tile, list[tuple[NDArray[np.int64], int, NDArray[Any]]]]:
+    """A tile without the rows that have values in many columns of their district; and these, by district.
+
+    Returns
+    -------
+    tile : Tile
+    full : list of (rows, begin, values)
+        Leaves, their first column, and their values in the district's columns of the tile, zeros and all.
+    """
+    kept = np.ones(len(tile.rows), dtype=np.bool_)
+    full = []
+    for district, low, high in usual.districts(tile.begin, tile.end):
+        mine = np.isin(tile.rows, usual.leaf[district])
+        mine &= np.diff(tile.matrix.indptr) >= _FULL * (high - low)
+        if mine.any():
+            kept &= ~mine
+            values = tile.matrix[mine][:, low - tile.begin : high - tile.begin].toarray()
+            full.append((tile.rows[mine], low, values))
+    return Tile(tile.begin, tile.end, tile.rows[kept], tile.matrix[kept]), full

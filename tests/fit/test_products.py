@@ -41,15 +41,18 @@ def test_products_are_those_of_scipy(wide: tuple[sparse.csr_matrix, NDArray], de
     assert np.allclose(_backward(products, device, residual), exact.T @ residual, rtol=tolerance, atol=tolerance)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.integers(0, 2**32),
     st.sampled_from([4, 32_768]),
     st.sampled_from(["float32", "float64"]),
     st.sampled_from([CPU, TENSORS]),
     st.booleans(),
+    st.sampled_from([0.0, 0.5, 2.0]),
 )
-def test_factored_products_are_the_explicit_ones(seed: int, most: int, dtype: str, device: Device, usual: bool) -> None:
+def test_factored_products_are_the_explicit_ones(
+    seed: int, most: int, dtype: str, device: Device, usual: bool, full: float
+) -> None:
     """Within a millionth (float32) of the sum of absolute terms, at three levels, and adjoint; some tiles hold nothing."""
     case = random_case(seed)
     matrix, brute = case.in_tiles(most), case.brute().astype(np.float64)
@@ -58,6 +61,7 @@ def test_factored_products_are_the_explicit_ones(seed: int, most: int, dtype: st
     weights, values = rng.lognormal(0, 2, brute.shape[1]), rng.normal(size=brute.shape[0])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("geocal_core.fit.cuts._WORTH", 1e9 if usual else 0.0)
+        patch.setattr("geocal_core.fit.cuts._FULL", full)
         products = open_products(matrix, device, dtype)
     forward = device.get(products.forward(device.put(weights[matrix.order], dtype)))
     backward = np.empty(len(weights))
@@ -116,7 +120,8 @@ def test_any_number_of_threads_gives_the_same_bytes() -> None:
 
 
 def test_products_need_no_mkl(wide: tuple[sparse.csr_matrix, NDArray], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geocal_core.fit.tiles._MKL", False)
+    monkeypatch.setattr("geocal_core.fit.parts.MKL", False)
+    monkeypatch.setattr("geocal_core.fit.tiles.MKL", False)
     ones, device = np.ones(wide[0].shape[1]), open_device("cpu", 2)
     products = open_products(FactoredMatrix.of(wide[0]), device, "float64")
     assert np.allclose(products.forward(ones), wide[0].astype(np.float64) @ ones, rtol=1e-12)
