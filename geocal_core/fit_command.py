@@ -1,4 +1,4 @@
-"""``geocal fit`` and ``geocal frontier``: weights for a saved calibration package, and what every size of it costs.
+"""``geocal fit``, ``frontier`` and ``rake``: weights for a saved package, what each size of it costs, what stands in the way.
 
 Parsers and printing; beside the package ``fit`` and not in it, because that one loads torch.
 """
@@ -32,7 +32,7 @@ _OF_GATES = {
 
 
 def add_parser(commands: Any) -> None:
-    """Add ``fit`` and ``frontier`` to the parsers of the command line."""
+    """Add the commands to the parsers of the command line."""
     fit = commands.add_parser("fit", help="fit weights to a saved calibration package")
     _add_problem(fit, "folder for weights, diagnostics and checkpoint")
     exactly = "keep exactly N columns, without a search over lambda: dense weights, a selection, and a polish of what is kept"
@@ -54,12 +54,22 @@ def add_parser(commands: Any) -> None:
     _add_gates(frontier)
     frontier.set_defaults(run=_frontier)
 
+    rake = commands.add_parser("rake", help="the dense reference: all records, how near they can come, and which targets fight")
+    _add_problem(rake, "folder for weights, certificate, shadow prices and conflicts")
+    rake.add_argument("--price", type=float, default=100.0, help="of a loss of 1, in units of a mean distance of 1 (100)")
+    rake.add_argument(
+        "--bounds", type=float, nargs=2, default=(0.0, 100.0), metavar=("LEAST", "GREATEST"), help="of weight / start (0 100)"
+    )
+    rake.add_argument("--no-bounds", action="store_true", help="classical raking: the distance is entropy")
+    rake.add_argument("--gap", type=float, default=1e-4, help="relative duality gap to stop at (1e-4)")
+    rake.add_argument("--most", type=int, default=50, metavar="N", help="conflicts that are told of (50)")
+    rake.add_argument("--solved", type=int, default=3, metavar="N", help="of which so many are solved again with some room (3)")
+    rake.set_defaults(run=_rake)
+
 
 def _add_problem(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("package", type=Path)
     parser.add_argument("--output", type=Path, required=True, help=output)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--scale", default="safe", help="errors relative to max(|target|, floor) (safe) or |target| + 1 (reference)"
     )
@@ -77,6 +87,8 @@ def _add_problem(parser: argparse.ArgumentParser, output: str) -> None:
 
 
 def _add_gates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--seed", type=int, default=0)
     gates = parser.add_argument_group("gates", "of no use to other methods of an exact size")
     gates.add_argument("--preset", help="local (lambda 1e-8), which is the default, or national (1e-4)")
     epochs = f"epochs in all, those before a resume included; {_DEFAULT.epochs}, or 0 with --start-from and without --records"
@@ -95,9 +107,12 @@ def _add_gates(parser: argparse.ArgumentParser) -> None:
 def _settings(arguments: argparse.Namespace, **own: Any) -> FitSettings:
     """Settings of a fit; flags that were not given leave the defaults."""
     given = {setting: value for flag, setting in _OF_GATES.items() if (value := getattr(arguments, flag)) is not None}
+    return _of_problem(arguments, device=arguments.device, seed=arguments.seed, **{**own, **given})
+
+
+def _of_problem(arguments: argparse.Namespace, **own: Any) -> FitSettings:
+    """Settings by the flags that say what is fitted, and others."""
     return FitSettings(
-        device=arguments.device,
-        seed=arguments.seed,
         targets=arguments.target_config,
         scale=arguments.scale,
         floor=arguments.floor,
@@ -105,7 +120,7 @@ def _settings(arguments: argparse.Namespace, **own: Any) -> FitSettings:
         margins=arguments.margins,
         groups=arguments.groups,
         group_weights=tuple(arguments.group_weight),
-        **{**own, **given},
+        **own,
     )
 
 
@@ -141,6 +156,20 @@ def _frontier(arguments: argparse.Namespace) -> int:
     sizes, methods = tuple(arguments.sizes), tuple(arguments.methods)
     with atomic(output) as temporary:
         text = frontier_of_package(arguments.package, temporary, _settings(arguments), sizes, methods, Terminal())
+    print(text)
+    print(f"written to {output}")
+    return 0
+
+
+def _rake(arguments: argparse.Namespace) -> int:
+    _check_package(arguments.package)
+    from geocal_core.fit.reference import FILES, RakeSettings, rake_package
+
+    output = _checked(arguments.output, FILES)
+    bounds = None if arguments.no_bounds else tuple(arguments.bounds)
+    raking = RakeSettings(arguments.price, bounds, arguments.gap, arguments.most, arguments.solved)
+    with atomic(output) as temporary:
+        text = rake_package(arguments.package, temporary, _of_problem(arguments), raking, Terminal())
     print(text)
     print(f"written to {output}")
     return 0
