@@ -181,9 +181,10 @@ def exact(
     steps = _Steps(None if checkpoint is None else Path(checkpoint), tell)
     if checkpoint is not None:
         of_gates = {**gates, "device": device.partition(":")[0]} if method == "gates" else {}
-        found = {} if dense is None else {"dense weights": digest_bytes(dense.weights.tobytes())}
-        settings = {"method": method, "records": records, "seed": seed, "price": price, "gap": gap}
-        steps.read({**fitted.digests(), **settings, **of_gates, **found})
+        given = {"dense weights": None if dense is None else dense.weights, "strata": strata}
+        arrays = {name: digest_bytes(np.array(one).tobytes()) for name, one in given.items() if one is not None}
+        settings = {"method": method, "records": int(records), "seed": seed, "price": price, "gap": gap}
+        steps.read({**fitted.digests(), **arrays, **settings, **of_gates})
     dense = dense or steps.dense()
     if dense is None:
         dense = dense_of(

@@ -218,6 +218,9 @@ def test_a_checkpoint_of_another_fit_is_refused_with_what_differs(package: Packa
     given = Dense(package.initial_weights, np.zeros(12), {})
     with pytest.raises(ArtifactError, match="dense weights"):
         exact(package, 50, dense=given, checkpoint=path)
+    with pytest.raises(ArtifactError, match="strata"):
+        exact(package, 50, strata=package.state, checkpoint=path)
+    exact(package, np.int64(50), checkpoint=path)  # type: ignore[arg-type]
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ArtifactError, match="cannot be read"):
         exact(package, 50, checkpoint=path)
