@@ -114,9 +114,12 @@ class Suite:
                 yield name, short
 
     def _records(self, problem: str, n_columns: int) -> int:
-        """As many columns as l0-python has kept; where it was not trained the number asked for, but a tenth at most."""
+        """As many columns as l0-python has kept.
+
+        Where it was not trained, or too shortly to close half of its gates, the number asked for, but a tenth at most.
+        """
         trained = self.table.quality(problem, peers.L0)
-        if trained is not None and trained.kept:
+        if trained is not None and 0 < trained.kept <= n_columns // 2:
             return trained.kept
         return min(self.options.records, n_columns // 10)
 
@@ -159,8 +162,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         suite = Suite(sources, options, tuple(chosen), given.peer_seconds, Path(folder))
         for problem in problems:
             suite.run(problem)
-    suite.about.insert(0, f"{_machine()}; {given.threads} threads; preset {given.preset}, lambda_l0 {given.lambda_l0:g}\n")
-    write(suite.table, suite.about, suite.levels, given.output)
+            machine = f"{_machine()}; {given.threads} threads; preset {given.preset}, lambda_l0 {given.lambda_l0:g}\n"
+            write(
+                suite.table, [machine, *suite.about], suite.levels, given.output
+            )  # what is there is not lost if the next one is stopped
     print("\n" + summary(suite.table, suite.levels))
     print(f"Written to {given.output / 'fit.md'} and fit.csv.")
 
@@ -184,7 +189,7 @@ def _machine() -> str:
     memory = int(next(row.split()[1] for row in _lines("/proc/meminfo") if row.startswith("MemTotal"))) / 1e6
     load = os.getloadavg()[0]
     processors = f"{os.cpu_count()} processors ({model}), {memory:.0f} GB"
-    return f"{processors}, load {load:.1f} at the end; Python {platform.python_version()}"
+    return f"{processors}, load {load:.1f} after the last problem; Python {platform.python_version()}"
 
 
 def _lines(path: str) -> list[str]:

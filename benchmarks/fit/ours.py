@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.fit.case import Case, Options
 from benchmarks.fit.outcome import Outcome, Pace, peak
-from benchmarks.fit.traffic import bandwidth, bytes_of_an_epoch
+from benchmarks.fit.traffic import bandwidth, bytes_by_atoms, bytes_of_an_epoch
 from geocal_core.fit.balance import Balance
 from geocal_core.fit.device import open_device
 from geocal_core.fit.fitting import fit
@@ -53,6 +53,7 @@ def gated(case: Case, options: Options) -> Iterator[Outcome]:
         seconds = time.perf_counter() - begun
         facts = {
             "bytes": moved,
+            "bytes_by_atoms": float(bytes_by_atoms(case.made.matrix)),
             "seconds_of_epochs": seconds,
             "columns_left": float(run.n_columns),
         }

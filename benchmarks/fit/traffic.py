@@ -10,6 +10,7 @@ import torch
 
 from geocal_core.fit.device import Device, open_device
 from geocal_core.fit.gated import GatedFit
+from geocal_core.matrix.factored import FactoredMatrix
 from geocal_core.matrix.usual import Usual
 
 _OWNERS = ("geocal_core.", "scipy.sparse")  # whose objects are looked into
@@ -25,6 +26,11 @@ def bytes_of_an_epoch(fit: GatedFit) -> int:
     vectors = vars(fit._all).items()
     moved: int = sum(tensor.nbytes * (1 if name in _READ_ONLY else 2) for name, tensor in vectors)
     return moved + _covered(_pieces(fit._products, set()))
+
+
+def bytes_by_atoms(matrix: FactoredMatrix) -> int:
+    """The same if each product read every atom of the matrix, value and index, and nothing were known of usual values."""
+    return 2 * 8 * matrix.atoms + 17 * 4 * matrix.shape[1]
 
 
 def _pieces(thing: object, seen: set[int]) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ from benchmarks.fit.case import Case, Options
 from benchmarks.fit.outcome import Outcome, Pace, load, save
 from benchmarks.fit.problems import Missing, Sources, build, prepared
 from benchmarks.fit.quality import Judge
-from benchmarks.fit.report import Row, Table, goals, line
+from benchmarks.fit.report import Row, Table, bound, goals, line
 from benchmarks.fit.traffic import _covered, bytes_of_an_epoch
 from geocal_core.fit.device import open_device
 from geocal_core.fit.gated import GatedFit
@@ -137,6 +137,7 @@ def test_goals_are_met_or_not_by_what_was_measured() -> None:
         return Row("scale", Outcome(method, pace=Pace(wall, wall), epochs=1000, peak=2.0, facts=facts))
 
     rows = [timed(ours.BANDWIDTH, 1, bandwidth=1e10), timed(ours.GATED, 0.1, bytes=6e8, seconds_of_epochs=61.0)]
+    assert "60% of the time per epoch" in bound(Table(rows), "scale")
     met = {goal.what: goal.met for goal in goals(Table([*rows, timed(peers.L0, 25.0)]), {"scale": 1e-9})}
     assert met == {
         "time per epoch against l0-python": True,
