@@ -16,7 +16,8 @@ from geocal_core.sampling import inclusion_probabilities
 
 _FIRST_DISTRICT = 100  # places below are the nation and the states
 MOST = 60
-"""Quantities to balance at most: of a made-up nation 57,240 of 5 million columns lose 0.6 after a polish, with 30 of them 21."""
+"""Quantities to balance at most: with as many, 57,240 of a made-up nation's 5 million columns lose 0.6 after a polish, with 30
+of them 21."""
 _LEAST_SAMPLED = 3.0
 """Records that a district's sample should have of a quantity: fewer cannot be balanced, and would use up a row."""
 
