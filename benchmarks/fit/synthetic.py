@@ -1,7 +1,8 @@
 """A made-up nation of the real one's shape: households with variants, clones in districts, targets of three levels.
 
-Quantities come in groups, of which households show as many variants as on the demo (1.0 to 3.3, and 24 of state income tax);
-dollars have tails far longer than any survey's.
+Quantities come in groups, of which households show as many variants as on the demo (1.0 to 3.3, and 24 of state income tax).
+Variants differ in few quantities: one of nine stored values is not its household's usual one (one of nine and a half on the
+demo). Dollars have tails far longer than any survey's.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ VARIANTS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.2, 1.5, 1.8, 2.0, 2.2, 2.5, 2.8, 3.0, 3.3
 QUANTITIES = 70
 AT_DISTRICTS = 64
 ATOMS_OF_A_COLUMN = 12.4
+CHANGED = 0.1  # of a variant's quantities, where a household has few variants; all where it has many
 MEAN_WEIGHT = 29.0
 OWN_ERROR = 0.005
 _LEVELS = ("national", "state", "district")
@@ -80,10 +82,14 @@ def nation(
     for members, mean in zip(groups, VARIANTS, strict=True):
         counts = np.minimum(1 + rng.poisson(mean - 1, n_records), n_clones)
         first = np.cumsum(counts) - counts
-        table = np.zeros((int(counts.sum()), QUANTITIES), dtype=np.float32)
+        household = np.repeat(np.arange(n_records), counts)
+        table = np.zeros((len(household), QUANTITIES), dtype=np.float32)
         for quantity in members:
-            there = np.flatnonzero(rng.random(len(table)) < density[quantity])
-            table[there, quantity] = rng.lognormal(8, 2, len(there)) if quantity % 2 else rng.integers(1, 5, len(there))
+            there = rng.random(len(table)) < density[quantity]
+            size = rng.lognormal(8, 2, len(table)) if quantity % 2 else rng.integers(1, 5, len(table))
+            own = rng.random(len(table)) < (CHANGED if mean < max(VARIANTS) else 1.0)
+            own[first] = True
+            table[:, quantity] = np.where(own, there * size, (there * size)[first][household])
         tables.append(sparse.csr_matrix(table))
         rows.append((first + rng.integers(0, counts, (n_clones, n_records))).ravel())
     variants = Variants.from_tables(tables, rows, groups, n_records, n_clones)

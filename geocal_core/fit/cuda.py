@@ -74,7 +74,8 @@ class CudaProducts:
     def __init__(self, matrix: FactoredMatrix, device: Device, dtype: str = "float32") -> None:
         self._none = device.zeros(1, dtype)
         n_leaves = matrix.sums.shape[1]
-        usual, tiles = differences(matrix, _cost(matrix), device, dtype)
+        self.blocks = [(0, matrix.shape[1])]
+        usual, tiles = differences(matrix, self.blocks, _cost(matrix), device, dtype)
         leaves = replace(matrix, tiles=tuple(tiles)).leaves()
         cuts = segments(leaves.indptr)
         cut = sparse.csr_matrix((leaves.data, leaves.indices, cuts), shape=(len(cuts) - 1, leaves.shape[1]), copy=False)
@@ -84,7 +85,6 @@ class CudaProducts:
         self._columns = _Rows(leaves.T.tocsr(), device, dtype)
         self._collect = _Rows(matrix.sums, device)
         self._spread = _Rows(matrix.sums.T.tocsr(), device)
-        self.blocks = [(0, matrix.shape[1])]
 
     def forward(self, weights: Any) -> Any:
         """X w."""

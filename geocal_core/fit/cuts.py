@@ -1,4 +1,4 @@
-"""How a factored matrix is taken apart for its products: long rows, usual values, differences, rows that are nearly full."""
+"""How a factored matrix is taken apart for its products: long rows into segments, values into usual ones and differences."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from geocal_core.fit.device import Device
 from geocal_core.matrix.factored import FactoredMatrix, Tile
@@ -15,8 +16,6 @@ from geocal_core.matrix.usual import Usual
 _SEGMENT = 512
 _WORTH = 0.7
 """Share of the time of all stored values that usual ones and differences may take together, to take their place."""
-_FULL = 1 / 12
-"""Share of a district's columns from which a row is kept zeros and all: a full value takes far less time."""
 
 
 def segments(indptr: NDArray[Any]) -> NDArray[Any]:
@@ -26,16 +25,20 @@ def segments(indptr: NDArray[Any]) -> NDArray[Any]:
     return np.unique(np.concatenate([indptr, *inner])).astype(indptr.dtype)
 
 
-def differences(matrix: FactoredMatrix, cost: float, device: Device, dtype: str) -> tuple[Usual | None, Sequence[Tile]]:
-    """What is usual and the tiles of what is different, where that is worth while; else None and the tiles as they are.
+def differences(
+    matrix: FactoredMatrix, blocks: Sequence[tuple[int, int]], cost: float, device: Device, dtype: str
+) -> tuple[Usual | None, Sequence[Tile]]:
+    """What is usual and what is different, a tile for each block, where that is worth while; else None and the tiles as they are.
 
     Parameters
     ----------
     matrix : FactoredMatrix
+    blocks : sequence of (begin, end)
+        Columns of consecutive tiles.
     cost : float
         Time that the usual part takes, in units of a stored value's.
     device : Device
-        Its threads share the tiles.
+        Its threads share the blocks.
     dtype : str
         Of the differences.
     """
@@ -44,29 +47,10 @@ def differences(matrix: FactoredMatrix, cost: float, device: Device, dtype: str)
         return None, matrix.tiles
     every = np.arange(n_leaves, dtype=np.int64)
 
-    def different(tile: Tile) -> Tile:
-        return Tile.of(tile.begin, every, usual.differences(tile.begin, tile.rows, tile.matrix, n_leaves, dtype))
+    def different(block: tuple[int, int]) -> Tile:
+        inside = [tile for tile in matrix.tiles if block[0] <= tile.begin < block[1]]
+        parts = [usual.differences(tile.begin, tile.rows, tile.matrix, n_leaves, dtype) for tile in inside]
+        return Tile.of(block[0], every, sparse.hstack(parts, format="csr"))
 
-    tiles = device.each(different, matrix.tiles)
+    tiles = device.each(different, blocks)
     return (usual, tiles) if cost + sum(tile.matrix.nnz for tile in tiles) < most else (None, matrix.tiles)
-
-
-def full_rows(tile: Tile, usual: Usual) -> tuple[Tile, list[tuple[NDArray[np.int64], int, NDArray[Any]]]]:
-    """A tile without the rows that have values in many columns of their district; and these, by district.
-
-    Returns
-    -------
-    tile : Tile
-    full : list of (rows, begin, values)
-        Leaves, their first column, and their values in the district's columns of the tile, zeros and all.
-    """
-    kept = np.ones(len(tile.rows), dtype=np.bool_)
-    full = []
-    for district, low, high in usual.districts(tile.begin, tile.end):
-        mine = np.isin(tile.rows, usual.leaf[district])
-        mine &= np.diff(tile.matrix.indptr) >= _FULL * (high - low)
-        if mine.any():
-            kept &= ~mine
-            values = tile.matrix[mine][:, low - tile.begin : high - tile.begin].toarray()
-            full.append((tile.rows[mine], low, values))
-    return Tile(tile.begin, tile.end, tile.rows[kept], tile.matrix[kept]), full

@@ -1,9 +1,8 @@
-"""The parts that the products of a block of columns are made of on the CPU: sparse, full and usual values.
+"""The parts that the products of a block of columns are made of on the CPU: sparse and usual values.
 
 A part knows the leaves that its sums belong to. In float32, where a product is wanted thousands of times, sparse values are
 kept twice, by rows for the one product and by columns for the other, so that MKL serves both; in float64 once, for half of the
-memory. Long rows are cut into segments, which are added in float64. What MKL is given begins where torch aligns fresh memory:
-the order of its sums may depend on that.
+memory. Long rows are cut into segments, which are added in float64.
 """
 
 from __future__ import annotations
@@ -117,24 +116,6 @@ class SparsePart:
             torch.addmv(inside, self._by_columns, mine, out=inside)
         else:
             inside += torch.from_numpy(self._by_columns @ mine.numpy())
-
-
-class FullPart:
-    """Rows of one district in some columns, zeros and all."""
-
-    def __init__(self, leaves: NDArray[np.int64], begin: int, values: NDArray[Any]) -> None:
-        self.leaves = leaves
-        self._rows = torch.from_numpy(leaves)
-        self._inside = slice(begin, begin + values.shape[1])
-        self._values = torch.from_numpy(values).clone()
-
-    def forward(self, weights: torch.Tensor) -> Floats:
-        """``Part.forward``."""
-        return torch.mv(self._values, weights[self._inside]).numpy().astype(np.float64)
-
-    def backward(self, coefficients: torch.Tensor, out: torch.Tensor) -> None:
-        """``Part.backward``."""
-        out[self._inside].add_(torch.mv(self._values.T, coefficients.index_select(0, self._rows)))
 
 
 class UsualTable:
