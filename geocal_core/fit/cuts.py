@@ -28,7 +28,7 @@ def segments(indptr: NDArray[Any]) -> NDArray[Any]:
 def differences(
     matrix: FactoredMatrix, blocks: Sequence[tuple[int, int]], cost: float, device: Device, dtype: str
 ) -> tuple[Usual | None, Sequence[Tile]]:
-    """What is usual and what is different, a tile for each block, where that is worth while; else None and the tiles as they are.
+    """What is usual, and a tile of what is different for each block, where that pays; else None and the tiles as they are.
 
     Parameters
     ----------
