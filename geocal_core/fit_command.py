@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
 
     rake = commands.add_parser("rake", help="the dense reference: all records, how near they can come, and which targets fight")
     _add_problem(rake, "folder for weights, certificate, shadow prices and conflicts")
-    rake.add_argument("--price", type=float, default=100.0, help="of a loss of 1, in units of a mean distance of 1 (100)")
+    rake.add_argument("--price", type=float, default=10.0, help="of a loss of 1, in units of a mean distance of 1 (10)")
     rake.add_argument(
         "--bounds", type=float, nargs=2, default=(0.0, 100.0), metavar=("LEAST", "GREATEST"), help="of weight / start (0 100)"
     )

@@ -22,6 +22,7 @@ from geocal_core.matrix.factored import FactoredMatrix, Floats, Tile
 
 _COLUMNS_OF_A_BLOCK = 196_608
 """So many that threads seldom meet at the interpreter's lock: half of them would lose a fifth of the time of two."""
+_BLOCKS = 6  # at least, where there are so many tiles: threads share them
 
 
 class _Block:
@@ -115,10 +116,11 @@ def _cost(matrix: FactoredMatrix, blocks: Sequence[tuple[int, int]]) -> float:
 
 
 def _blocks(tiles: Sequence[Tile]) -> list[tuple[int, int]]:
-    """Columns of consecutive tiles, of as many as have ``_COLUMNS_OF_A_BLOCK`` together, at least one."""
+    """Columns of consecutive tiles, of as many as have no more together than suits the threads, at least one."""
+    most = min(_COLUMNS_OF_A_BLOCK, tiles[-1].end // _BLOCKS)
     blocks: list[tuple[int, int]] = []
     for tile in tiles:
-        if blocks and tile.end - blocks[-1][0] <= _COLUMNS_OF_A_BLOCK:
+        if blocks and tile.end - blocks[-1][0] <= most:
             blocks[-1] = (blocks[-1][0], tile.end)
         else:
             blocks.append((tile.begin, tile.end))

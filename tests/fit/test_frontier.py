@@ -42,7 +42,7 @@ def test_each_row_is_a_fit_of_its_own() -> None:
         own: dict[str, Any] = GATES if row["method"] == "gates" else {}
         alone = exact(fitted, row["records"], row["method"], gap=1e-8, **own)
         assert row["loss"] == pytest.approx(alone.loss, rel=0.05, abs=1e-7)  # both within a gap of the same optimum
-        assert row["design_loss"] == pytest.approx(alone.design_loss)
+        assert row["design_loss"] == pytest.approx(alone.design_loss, rel=0.05)
         assert row["largest_weight"] == pytest.approx(alone.weights.max(), rel=0.05)
         assert row["effective_sample_size"] == pytest.approx(effective_sample_size(alone.weights), rel=0.05)
         matrix = fitted.held_matrix.tocsr().astype(np.float64)
