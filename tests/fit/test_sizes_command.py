@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +186,34 @@ def test_mistaken_frontiers_are_one_line(
 def test_a_frontier_of_no_package_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["frontier", str(tmp_path / "absent"), "--sizes", "5", "--output", str(tmp_path / "f")]) == 2
     assert "is not a calibration package" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "limit"),
+    [
+        (("fit", "--records", "50"), 1_000),  # the checkpoint of the dense weights
+        (("fit", "--records", "50"), 7_000),  # the selection, or the files of the fit
+        (("frontier", "--sizes", "40", "--methods", "pps"), 300),
+        (("rake",), 1_000),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_no_output(
+    command: tuple[str, ...], limit: int, package: Path, tmp_path: Path
+) -> None:
+    """In a process that may not write a file beyond ``limit`` bytes, as on a disk that is almost full; then with room again."""
+    output = tmp_path / "out"
+    name, *flags = command
+    full = [sys.executable, "-m", "geocal_core.cli", name, str(package), "--output", str(output), *flags]
+
+    def almost_full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = subprocess.run(full, check=False, capture_output=True, text=True, preexec_fn=almost_full)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("geocal: error: ")
+    assert not output.exists()
+    again = subprocess.run(full, check=False, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert output.is_dir()
+    assert {path.name for path in tmp_path.iterdir()} == {"package", "out"}, "nothing else is left"
